@@ -1,0 +1,125 @@
+// Package conformance checks a plugin against the contract, the same way in the author's process and against a binary in
+// any language.
+//
+// The suites play the host: they hold the objects, feed what the plugin needs, apply what it writes with the same checks,
+// and let the fixture play the data plane. In a test:
+//
+//	conformance.TestTrafficRouter(t, conformance.InProcess(info, trafficrouter.Service(router)), conformance.RouterFixture{...})
+//
+// and against a binary, with the same fixture:
+//
+//	conformance.TestTrafficRouter(t, conformance.Binary("./bin/myrouter"), conformance.RouterFixture{...})
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Status is how a case ended.
+type Status string
+
+const (
+	// Passed: the plugin keeps this part of the contract.
+	Passed Status = "passed"
+	// Failed: it does not.
+	Failed Status = "failed"
+	// Skipped: the plugin lacks the capability, or the fixture what the case needs.
+	Skipped Status = "skipped"
+)
+
+// Report is the outcome of a suite.
+type Report struct {
+	// Plugin and Version are what the plugin says it is.
+	Plugin  string `yaml:"plugin"`
+	Version string `yaml:"version"`
+	// Service is the gRPC service that was checked.
+	Service string `yaml:"service"`
+	// Capabilities are those the service declares.
+	Capabilities []string `yaml:"capabilities"`
+	// Results in the order in which the cases ran.
+	Results []Result `yaml:"results"`
+}
+
+// Result is the outcome of a case.
+type Result struct {
+	// Case is a sentence that says what is promised.
+	Case   string `yaml:"case"`
+	Status Status `yaml:"status"`
+	// Detail says what was found, or why the case was skipped. Empty when it passed.
+	Detail string `yaml:"detail,omitempty"`
+}
+
+// YAML prints the report.
+func (r Report) YAML() ([]byte, error) { return yaml.Marshal(r) }
+
+// Failures returns the results that failed. Empty: the plugin conforms.
+func (r Report) Failures() []Result {
+	var failed []Result
+	for _, result := range r.Results {
+		if result.Status == Failed {
+			failed = append(failed, result)
+		}
+	}
+
+	return failed
+}
+
+// caseTimeout bounds a case, whatever the plugin does.
+const caseTimeout = 60 * time.Second
+
+// errSkip ends a case that does not apply.
+var errSkip = errors.New("skipped")
+
+func skip(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{errSkip}, args...)...)
+}
+
+// check is one case of a suite.
+type check[S any] struct {
+	name string
+	run  func(ctx context.Context, suite S) error
+}
+
+func runChecks[S any](ctx context.Context, suite S, checks []check[S]) []Result {
+	results := make([]Result, 0, len(checks))
+	for _, c := range checks {
+		result := Result{Case: c.name, Status: Passed}
+		bounded, cancel := context.WithTimeout(ctx, caseTimeout)
+		err := c.run(bounded, suite)
+		cancel()
+		switch {
+		case errors.Is(err, errSkip):
+			result.Status, result.Detail = Skipped, err.Error()[len(errSkip.Error())+2:]
+		case err != nil:
+			result.Status, result.Detail = Failed, err.Error()
+		}
+		results = append(results, result)
+	}
+
+	return results
+}
+
+// show turns a report into subtests.
+func show(t *testing.T, report Report, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("running the suite: %v", err)
+	}
+	for _, result := range report.Results {
+		t.Run(result.Case, func(t *testing.T) {
+			switch result.Status {
+			case Failed:
+				t.Error(result.Detail)
+			case Skipped:
+				t.Skip(result.Detail)
+			case Passed:
+			}
+		})
+	}
+}
