@@ -1,0 +1,158 @@
+package decide
+
+import (
+	"math"
+	"sort"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
+)
+
+// cleanup scales down what nothing points at any more, after its delay, and
+// trims history.
+func (p *planner) cleanup() {
+	p.drainAborted()
+	p.drainOthers()
+	p.trimReplicaSets()
+	p.trimRuns()
+}
+
+// drainAborted gives the pods of an aborted revision a deadline once stable
+// serves everything. A delay of 0 keeps them for ever.
+func (p *planner) drainAborted() {
+	if !p.aborted() || p.newRS == nil || p.initial() || rollout.SpecReplicas(p.newRS) == 0 {
+		return
+	}
+	if !p.idle(p.newRS) || rollout.Available(p.stableRS) < p.want {
+		return
+	}
+	delay := int32(30)
+	if d := p.canary.AbortScaleDownDelaySeconds; d != nil {
+		delay = *d
+		if delay == 0 {
+			return
+		}
+	}
+	p.drain(p.newRS, delay)
+}
+
+// drainOthers gives ReplicaSets that are neither new nor stable a deadline,
+// newest first; beyond scaleDownDelayRevisionLimit they go at once.
+func (p *planner) drainOthers() {
+	delay, limit := int32(30), int32(math.MaxInt32)
+	if d := p.canary.ScaleDownDelaySeconds; d != nil {
+		delay = *d
+	}
+	if l := p.canary.ScaleDownDelayRevisionLimit; l != nil {
+		limit = *l
+	}
+	var kept int32
+	for _, rs := range p.others {
+		if rollout.SpecReplicas(rs) == 0 || !p.idle(rs) {
+			continue
+		}
+		kept++
+		if kept > limit {
+			p.drain(rs, 0)
+		} else {
+			p.drain(rs, delay)
+		}
+	}
+}
+
+// drain sets the deadline, waits for it, then scales to 0 and drops it in the
+// same write.
+func (p *planner) drain(rs *appsv1.ReplicaSet, delay int32) {
+	from := rollout.SpecReplicas(rs)
+	deadline, err := time.Parse(time.RFC3339, rs.Annotations[v1alpha1.AnnotationScaleDownDeadline])
+	switch {
+	case delay > 0 && err != nil:
+		// Status and annotations keep whole seconds; rounding up never cuts
+		// the delay short.
+		at := p.s.Now.Add(time.Duration(delay)*time.Second + 999*time.Millisecond).Truncate(time.Second).UTC()
+		text := at.Format(time.RFC3339)
+		p.add(p.update(rs, from, from, map[string]*string{v1alpha1.AnnotationScaleDownDeadline: &text}))
+		p.wake(at)
+	case delay > 0 && p.s.Now.Before(deadline):
+		p.wake(deadline)
+	default:
+		ann := map[string]*string{}
+		if _, has := rs.Annotations[v1alpha1.AnnotationScaleDownDeadline]; has {
+			ann[v1alpha1.AnnotationScaleDownDeadline] = nil
+		}
+		p.add(p.update(rs, from, 0, ann))
+	}
+}
+
+// trimReplicaSets deletes the oldest empty ReplicaSets beyond
+// revisionHistoryLimit.
+func (p *planner) trimReplicaSets() {
+	limit := 10
+	if l := p.ro.Spec.RevisionHistoryLimit; l != nil {
+		limit = int(*l)
+	}
+	if p.veto || p.blind || p.moved() {
+		return
+	}
+	excess := len(p.others) - limit
+	for i := len(p.others) - 1; i >= 0 && excess > 0; i-- {
+		rs := p.others[i]
+		if rollout.SpecReplicas(rs) != 0 || rs.Status.Replicas != 0 || rs.Status.ObservedGeneration < rs.Generation ||
+			rs.DeletionTimestamp != nil || !p.idle(rs) {
+			continue
+		}
+		excess--
+		p.add(rollout.DeleteReplicaSet{
+			Identity:        rollout.Identity{OpID: "delete/" + rollout.OpID(rs.Name)},
+			Name:            rs.Name,
+			UID:             string(rs.UID),
+			ResourceVersion: rs.ResourceVersion,
+		})
+	}
+}
+
+// trimRuns deletes completed runs beyond the history limits and those whose
+// revision is gone. Current runs never count.
+func (p *planner) trimRuns() {
+	good, bad := 5, 5
+	if a := p.ro.Spec.Analysis; a != nil {
+		if a.SuccessfulRunHistoryLimit != nil {
+			good = int(*a.SuccessfulRunHistoryLimit)
+		}
+		if a.UnsuccessfulRunHistoryLimit != nil {
+			bad = int(*a.UnsuccessfulRunHistoryLimit)
+		}
+	}
+	runs := make([]*v1alpha1.AnalysisRun, 0, len(p.s.AnalysisRuns))
+	for _, run := range p.s.AnalysisRuns {
+		if run.Status.Phase.Completed() && run.DeletionTimestamp == nil && !p.current(run.Name) {
+			runs = append(runs, run)
+		}
+	}
+	sort.Slice(runs, func(i, j int) bool {
+		a, b := runs[i], runs[j]
+		if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
+			return b.CreationTimestamp.Before(&a.CreationTimestamp)
+		}
+		return a.Name > b.Name
+	})
+	for _, run := range runs {
+		left := &bad
+		if run.Status.Phase == v1alpha1.AnalysisPhaseSuccessful {
+			left = &good
+		}
+		*left--
+		if *left >= 0 && p.s.ByHash(run.Labels[v1alpha1.LabelPodTemplateHash]) != nil {
+			continue
+		}
+		p.add(rollout.DeleteAnalysisRun{
+			Identity:        rollout.Identity{OpID: "delete-run/" + rollout.OpID(run.Name)},
+			Name:            run.Name,
+			UID:             string(run.UID),
+			ResourceVersion: run.ResourceVersion,
+		})
+	}
+}

@@ -1,0 +1,98 @@
+package decide
+
+import (
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
+)
+
+// Decide returns what should happen next for the snapshot. The same snapshot
+// always gives the same plan.
+func Decide(s *rollout.Snapshot) rollout.Plan {
+	p := &planner{s: s, ro: s.Rollout, plan: &rollout.Plan{}, total: s.TotalWeight(), want: s.Replicas()}
+	p.identify()
+	p.valid()
+	p.routers()
+	if p.defaults() || p.renew() {
+		return *p.plan
+	}
+	p.adopt()
+	p.position()
+	p.targets()
+	p.services()
+	p.traffic()
+	p.scale()
+	p.runs()
+	p.cleanup()
+	return *p.plan
+}
+
+// planner carries the facts every stage needs and the plan they build.
+type planner struct {
+	s    *rollout.Snapshot
+	ro   *v1alpha1.Rollout
+	plan *rollout.Plan
+
+	// canary is never nil: an invalid strategy is replaced by an empty one, so
+	// that stages need not ask; the veto keeps them from acting on it.
+	canary *v1alpha1.CanaryStrategy
+	total  int32
+	// want is spec.replicas.
+	want int32
+
+	// hash is the revision this pass works for: the one of the template, or
+	// the current one while a veto keeps the new one from starting.
+	hash   string
+	stable string
+	newRS  *appsv1.ReplicaSet
+	// stableRS equals newRS once promoted.
+	stableRS *appsv1.ReplicaSet
+	others   []*appsv1.ReplicaSet
+	// index is the current step; len(steps) behind the last one.
+	index int
+
+	// veto keeps everything that raises, starts or creates from happening.
+	veto bool
+	// blind means the traffic of some router is unknown.
+	blind bool
+
+	// size is the wanted replica count by ReplicaSet name.
+	size map[string]int32
+}
+
+func (p *planner) steps() []v1alpha1.CanaryStep { return p.canary.Steps }
+
+func (p *planner) step() *v1alpha1.CanaryStep {
+	if p.index < len(p.steps()) {
+		return &p.steps()[p.index]
+	}
+	return nil
+}
+
+func (p *planner) initial() bool  { return p.stable == "" }
+func (p *planner) promoted() bool { return p.stable != "" && p.stable == p.hash }
+
+// aborted is false for a promoted revision: there is nothing to give up.
+func (p *planner) aborted() bool { return p.ro.Status.Abort && !p.promoted() }
+
+// moving reports whether an update is under way.
+func (p *planner) moving() bool { return !p.initial() && !p.promoted() }
+
+func (p *planner) hold(h rollout.Hold) { p.plan.Holds = append(p.plan.Holds, h) }
+
+func (p *planner) add(op rollout.Op) { p.plan.Ops = append(p.plan.Ops, op) }
+
+// wake asks for another pass at t unless an earlier one is planned already.
+func (p *planner) wake(t time.Time) {
+	if p.plan.Wake.IsZero() || t.Before(p.plan.Wake) {
+		p.plan.Wake = t
+	}
+}
+
+// move sets the one transition of this pass; later stages see that it is set.
+func (p *planner) move(t rollout.Transition) { p.plan.Transition = t }
+
+func (p *planner) moved() bool { return p.plan.Transition.Kind != rollout.TransitionNone }

@@ -1,0 +1,218 @@
+package decide
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
+)
+
+// position decides the one change of position of this pass: abort and retry
+// first, then promotion, then the current step.
+func (p *planner) position() {
+	st := p.ro.Status
+	switch {
+	case p.promoted() && (st.Abort || st.AbortedAt != nil):
+		p.move(rollout.Transition{Kind: rollout.TransitionForgetAbort, Index: p.end()})
+	case p.aborted() && st.AbortedAt == nil:
+		p.move(rollout.Transition{Kind: rollout.TransitionAborted, Index: p.restart()})
+	case p.aborted():
+		// Stays aborted until a person retries or the template changes.
+	case st.AbortedAt != nil:
+		p.move(rollout.Transition{Kind: rollout.TransitionRetry, Index: p.restart()})
+	case p.failedRun():
+	case p.late():
+	case p.ro.Spec.Paused || p.veto || p.promoted():
+	case p.skipping():
+		p.move(rollout.Transition{Kind: rollout.TransitionSkip, Index: p.end()})
+	case p.step() == nil || p.initial():
+		p.promote()
+	default:
+		p.complete()
+	}
+}
+
+// restart is the index an abort or a retry goes to.
+func (p *planner) restart() *int32 {
+	if len(p.steps()) == 0 {
+		return nil
+	}
+	return new(int32)
+}
+
+// end is the index behind the last step; nil without steps.
+func (p *planner) end() *int32 {
+	if len(p.steps()) == 0 {
+		return nil
+	}
+	n := int32(len(p.steps()))
+	return &n
+}
+
+func (p *planner) skipping() bool {
+	return p.ro.Status.PromoteFull && p.moving() && p.step() != nil
+}
+
+// failedRun turns a bad verdict of a current AnalysisRun into an abort or a
+// pause, before anything else may use the position.
+func (p *planner) failedRun() bool {
+	if !p.moving() || p.ro.Status.PromoteFull {
+		return false
+	}
+	for _, r := range []struct {
+		title string
+		run   *v1alpha1.RolloutAnalysisRunStatus
+	}{{"Step-based", p.currentRun(v1alpha1.RolloutTypeStep)}, {"Background", p.currentRun(v1alpha1.RolloutTypeBackground)}} {
+		if r.run == nil {
+			continue
+		}
+		switch r.run.Status {
+		case v1alpha1.AnalysisPhaseFailed, v1alpha1.AnalysisPhaseError:
+			message := r.title + " analysis phase error/failed"
+			if r.run.Message != "" {
+				message += ": " + r.run.Message
+			}
+			p.move(rollout.Transition{Kind: rollout.TransitionAbort, Index: p.restart(), Message: message})
+			return true
+		case v1alpha1.AnalysisPhaseInconclusive:
+			if p.pausedFor(v1alpha1.PauseReasonInconclusiveAnalysis) == nil && !p.resumedInconclusive() {
+				p.move(rollout.Transition{Kind: rollout.TransitionPause, Index: p.ro.Status.CurrentStepIndex,
+					Pause: v1alpha1.PauseReasonInconclusiveAnalysis})
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// late aborts an update that made no progress in time, where the user asked
+// for it. A plugin that cannot answer never aborts a rollout.
+func (p *planner) late() bool {
+	if !p.ro.Spec.ProgressDeadlineAbort || !p.moving() || p.blind || p.veto {
+		return false
+	}
+	late, _ := rollout.Deadline(p.s)
+	if late {
+		p.move(rollout.Transition{Kind: rollout.TransitionAbort, Index: p.restart(),
+			Message: fmt.Sprintf("ReplicaSet %q has timed out progressing.", p.ro.Name+"-"+p.hash)})
+	}
+	return late
+}
+
+// resumedInconclusive reports that a person resumed after an inconclusive run:
+// the controller had paused and no condition is left.
+func (p *planner) resumedInconclusive() bool {
+	return p.ro.Status.ControllerPause && len(p.ro.Status.PauseConditions) == 0
+}
+
+func (p *planner) pausedFor(reason v1alpha1.PauseReason) *v1alpha1.PauseCondition {
+	for i := range p.ro.Status.PauseConditions {
+		if p.ro.Status.PauseConditions[i].Reason == reason {
+			return &p.ro.Status.PauseConditions[i]
+		}
+	}
+	return nil
+}
+
+// promote makes the wanted revision the stable one: on the first deployment as
+// soon as its pods are there, afterwards only when every step is done and all
+// traffic has settled on it (I4).
+func (p *planner) promote() {
+	have := rollout.Available(p.newRS)
+	if !p.enough(p.newRS, p.want) {
+		p.hold(rollout.Hold{Reason: rollout.HoldWaitingForPods, EndedBy: "pods of the new revision becoming available",
+			What: fmt.Sprintf("%d of %d pods of ReplicaSet %s are available", have, p.want, p.newRS.Name)})
+		return
+	}
+	message := "Initial deploy"
+	if p.moving() {
+		if p.blind || !p.settled(p.total) {
+			return // traffic() says what it waits for
+		}
+		message = fmt.Sprintf("Completed all %d canary steps", len(p.steps()))
+		if p.ro.Status.PromoteFull {
+			message = "Full promotion requested"
+		}
+	}
+	p.move(rollout.Transition{Kind: rollout.TransitionPromote, Index: p.end(), Message: message})
+}
+
+// complete finishes the current step when what it asks for is there.
+func (p *planner) complete() {
+	step := p.step()
+	var done bool
+	switch {
+	case step.SetWeight != nil:
+		done = p.atDesired() && p.settled(*step.SetWeight)
+	case step.Pause != nil:
+		done = p.pauseOver(*step.Pause)
+	case step.Analysis != nil:
+		run := p.currentRun(v1alpha1.RolloutTypeStep)
+		done = run != nil && run.Status == v1alpha1.AnalysisPhaseSuccessful
+		if !done {
+			p.hold(rollout.Hold{Reason: rollout.HoldWaitingForRun, What: "the analysis of step " + p.stepName(), EndedBy: "its AnalysisRun completing"})
+		}
+	}
+	if done && !p.moved() {
+		next := int32(p.index + 1)
+		p.move(rollout.Transition{Kind: rollout.TransitionStep, Index: &next, Step: DescribeStep(*step)})
+	}
+}
+
+func (p *planner) stepName() string {
+	return fmt.Sprintf("%d/%d", p.index+1, len(p.steps()))
+}
+
+// pauseOver starts a pause, or says whether it is over: its time has passed,
+// or a person removed the condition.
+func (p *planner) pauseOver(pause v1alpha1.RolloutPause) bool {
+	if p.pausedFor(v1alpha1.PauseReasonInconclusiveAnalysis) != nil {
+		return false
+	}
+	cond := p.pausedFor(v1alpha1.PauseReasonCanaryPauseStep)
+	if cond == nil {
+		if p.ro.Status.ControllerPause {
+			return true
+		}
+		p.move(rollout.Transition{Kind: rollout.TransitionPause, Index: p.ro.Status.CurrentStepIndex,
+			Pause: v1alpha1.PauseReasonCanaryPauseStep})
+		return false
+	}
+	if pause.Duration == nil {
+		p.hold(rollout.Hold{Reason: rollout.HoldPaused, What: "step " + p.stepName() + " pauses until it is resumed", EndedBy: "a promote"})
+		return false
+	}
+	until := cond.StartTime.Add(time.Duration(pause.DurationSeconds()) * time.Second)
+	if !p.s.Now.Before(until) {
+		return true
+	}
+	p.wake(until)
+	p.hold(rollout.Hold{Reason: rollout.HoldPaused, What: "step " + p.stepName() + " pauses", EndedBy: "the clock, or a promote", Until: until})
+	return false
+}
+
+// DescribeStep names a step the way events do, e.g. "setWeight: 10".
+func DescribeStep(step v1alpha1.CanaryStep) string {
+	switch {
+	case step.SetWeight != nil:
+		return fmt.Sprintf("setWeight: %d", *step.SetWeight)
+	case step.Pause != nil && step.Pause.Duration != nil:
+		return "pause: " + step.Pause.Duration.String()
+	case step.Pause != nil:
+		return "pause"
+	case step.Analysis != nil:
+		return "analysis"
+	case step.Experiment != nil:
+		return "experiment"
+	case step.SetCanaryScale != nil:
+		return "setCanaryScale"
+	case step.SetHeaderRoute != nil:
+		return "setHeaderRoute: " + step.SetHeaderRoute.Name
+	case step.SetMirrorRoute != nil:
+		return "setMirrorRoute: " + step.SetMirrorRoute.Name
+	case step.Plugin != nil:
+		return "plugin: " + step.Plugin.Name
+	}
+	return "invalid"
+}

@@ -1,0 +1,284 @@
+package decide
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
+)
+
+// routers takes in what is known about every router and metric provider, and
+// carries the memory of each router forward. What is not known blinds the
+// pass: nothing that traffic may point at is lowered or moved (I9).
+func (p *planner) routers() {
+	for _, r := range p.s.Routers {
+		if r.Problem != nil {
+			p.problem(r)
+		}
+		if !r.Known() {
+			p.blind = true
+		}
+	}
+	for name, problem := range p.s.Providers {
+		_ = name
+		p.veto = true
+		p.hold(rollout.Hold{Reason: rollout.HoldReason(problem.Reason), What: problem.Message,
+			EndedBy: "the metric provider becoming available", Blocking: true})
+	}
+	slices.SortFunc(p.plan.Holds, func(a, b rollout.Hold) int {
+		return slices.Compare([]string{string(a.Reason), a.What}, []string{string(b.Reason), b.What})
+	})
+	p.remember()
+}
+
+// problem turns a router's problem into a veto and a hold. A releasing router
+// holds nobody up but itself.
+func (p *planner) problem(r rollout.Router) {
+	h := rollout.Hold{Reason: rollout.HoldReason(r.Problem.Reason), What: r.Problem.Error(), Blocking: true}
+	switch r.Problem.Class {
+	case rollout.ProblemInvalid:
+		if !r.Releasing {
+			p.invalid(r.Path, "%s", r.Problem.Error())
+		}
+		return
+	case rollout.ProblemWaiting:
+		h.Blocking = false
+		h.EndedBy = "the plugin's answer"
+	case rollout.ProblemConflict:
+		h.EndedBy = "the other Rollout giving up the backend"
+	case rollout.ProblemRefused:
+		h.EndedBy = "a change of the grant, the permission or the object the message names"
+	default:
+		h.EndedBy = "the plugin being installed and ready"
+	}
+	p.hold(h)
+	if !r.Releasing {
+		p.veto = true
+	}
+	if r.Problem.Retry > 0 {
+		p.wake(p.s.Now.Add(r.Problem.Retry))
+	}
+}
+
+// remember computes status.canary.routers[]: every active router with its
+// config and claims, and every one that has to be released.
+func (p *planner) remember() {
+	var out []v1alpha1.RouterStatus
+	for _, r := range p.s.Routers {
+		stored := p.stored(r)
+		switch {
+		case r.Releasing:
+			if stored != nil && !p.released(r) {
+				entry := *stored.DeepCopy()
+				entry.Phase = v1alpha1.RouterReleasing
+				out = append(out, entry)
+			}
+		case r.Problem != nil:
+			if stored != nil {
+				out = append(out, *stored.DeepCopy())
+			}
+		default:
+			out = append(out, p.entry(r, stored))
+			if left := abandoned(r, stored); left != nil {
+				out = append(out, *left)
+			}
+		}
+	}
+	p.plan.Routers = out
+}
+
+// stored is the entry the router left in status, nil when there is none.
+func (p *planner) stored(r rollout.Router) *v1alpha1.RouterStatus {
+	for i := range p.ro.Status.Canary.Routers {
+		e := &p.ro.Status.Canary.Routers[i]
+		if e.Plugin != r.Plugin {
+			continue
+		}
+		if r.Releasing && sameJSON(e.Config, r.Config) || !r.Releasing && e.Phase != v1alpha1.RouterReleasing {
+			return e
+		}
+	}
+	return nil
+}
+
+func (p *planner) entry(r rollout.Router, stored *v1alpha1.RouterStatus) v1alpha1.RouterStatus {
+	entry := v1alpha1.RouterStatus{Plugin: r.Plugin, Config: r.Config, Phase: v1alpha1.RouterActive}
+	if stored != nil {
+		entry = *stored.DeepCopy()
+		if !sameJSON(stored.Config, r.Config) {
+			entry.Config = r.Config
+		}
+	}
+	entry.Holds = nil
+	for _, c := range r.Observation.Claims {
+		entry.Holds = append(entry.Holds, v1alpha1.RouterHold{Object: c.Object, Key: c.Key})
+	}
+	if tr := p.canary.TrafficRouting; tr != nil {
+		for _, m := range tr.ManagedRoutes {
+			if !slices.Contains(entry.ManagedRoutes, m.Name) {
+				entry.ManagedRoutes = append(entry.ManagedRoutes, m.Name)
+			}
+		}
+	}
+	return entry
+}
+
+// abandoned is what a changed config no longer reaches: it is released with
+// the config that did.
+func abandoned(r rollout.Router, stored *v1alpha1.RouterStatus) *v1alpha1.RouterStatus {
+	if stored == nil || sameJSON(stored.Config, r.Config) {
+		return nil
+	}
+	left := v1alpha1.RouterStatus{Plugin: r.Plugin, Config: stored.Config, ManagedRoutes: stored.ManagedRoutes, Phase: v1alpha1.RouterReleasing}
+	for _, h := range stored.Holds {
+		if !slices.Contains(r.Observation.Claims, rollout.Claim{Object: h.Object, Key: h.Key}) {
+			left.Holds = append(left.Holds, h)
+		}
+	}
+	if len(left.Holds) == 0 {
+		return nil
+	}
+	return &left
+}
+
+// recorded reports whether status already says what the router may touch; its
+// first write comes only afterwards.
+func (p *planner) recorded(r rollout.Router) bool {
+	stored, entry := p.stored(r), p.remembered(r)
+	return stored != nil && entry != nil && sameJSON(stored.Config, entry.Config) &&
+		slices.Equal(stored.Holds, entry.Holds) && slices.Equal(stored.ManagedRoutes, entry.ManagedRoutes)
+}
+
+// remembered is the router's entry in the plan.
+func (p *planner) remembered(r rollout.Router) *v1alpha1.RouterStatus {
+	for i := range p.plan.Routers {
+		e := &p.plan.Routers[i]
+		if e.Plugin == r.Plugin && r.Releasing == (e.Phase == v1alpha1.RouterReleasing) {
+			return e
+		}
+	}
+	return nil
+}
+
+// released reports that a releasing router has left nothing behind.
+//
+// Its config was valid when it was stored, so Invalid means that what it
+// refers to has been deleted: nothing is left.
+func (p *planner) released(r rollout.Router) bool {
+	if r.Problem != nil && r.Problem.Class == rollout.ProblemInvalid {
+		return true
+	}
+	if r.Problem != nil || r.Observation.Convergence == rollout.ConvergencePending {
+		return false
+	}
+	for _, at := range r.Observation.Observed {
+		if at.Residue || at.Traffic.Weight(rollout.RoleCanary) > 0 || len(at.Traffic.Managed) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// active are the routers of the spec.
+func (p *planner) active() []rollout.Router {
+	var out []rollout.Router
+	for _, r := range p.s.Routers {
+		if !r.Releasing {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// desired is the whole traffic at a canary weight.
+func (p *planner) desired(weight int32) rollout.Traffic {
+	return rollout.Traffic{
+		TotalWeight: p.total,
+		Destinations: []rollout.Destination{
+			{Role: rollout.RoleStable, Service: p.canary.StableService, Hash: p.stable, Weight: p.total - weight},
+			{Role: rollout.RoleCanary, Service: p.canary.CanaryService, Hash: p.hash, Weight: weight},
+		},
+		ManagedNames: p.managedNames(),
+	}
+}
+
+func (p *planner) managedNames() []string {
+	var out []string
+	for _, e := range p.plan.Routers {
+		for _, name := range e.ManagedRoutes {
+			if !slices.Contains(out, name) {
+				out = append(out, name)
+			}
+		}
+	}
+	return out
+}
+
+// settled reports that every router carries exactly this weight, the data
+// plane serves it, and the settle time has passed.
+func (p *planner) settled(weight int32) bool {
+	for _, r := range p.active() {
+		if !r.Known() || !r.Observation.Matches(p.desired(weight)) || !p.converged(r) {
+			return false
+		}
+	}
+	return true
+}
+
+// converged reports that the data plane serves the objects as they are and
+// that the settle time has passed since. A data plane that reports nothing
+// converges when the configured drain delay has passed.
+func (p *planner) converged(r rollout.Router) bool {
+	if r.Observation.Convergence == rollout.ConvergencePending {
+		return false
+	}
+	if r.Observation.Settle == 0 {
+		return true
+	}
+	e := p.stored(r)
+	return e != nil && e.SettledSince != nil && !p.s.Now.Before(e.SettledSince.Add(r.Observation.Settle))
+}
+
+// clock notes since when the observation equals what is wanted.
+func (p *planner) clock(r rollout.Router, matches bool) {
+	entry, stored := p.remembered(r), p.stored(r)
+	if entry == nil {
+		return
+	}
+	if !matches || r.Observation.Settle == 0 || r.Observation.Convergence == rollout.ConvergencePending {
+		entry.SettledSince = nil
+		return
+	}
+	if stored != nil && stored.SettledSince != nil {
+		if end := stored.SettledSince.Add(r.Observation.Settle); p.s.Now.Before(end) {
+			p.wake(end)
+		}
+		return
+	}
+	now := metav1.NewTime(p.s.Now.Truncate(time.Second).Add(time.Second)) // status keeps whole seconds: never early
+	entry.SettledSince = &now
+	p.wake(now.Add(r.Observation.Settle))
+}
+
+func sameJSON(a, b json.RawMessage) bool {
+	var x, y any
+	if json.Unmarshal(a, &x) != nil || json.Unmarshal(b, &y) != nil {
+		return string(a) == string(b)
+	}
+	return reflect.DeepEqual(x, y)
+}
+
+// invalid records the first problem of the spec and vetoes everything that
+// raises.
+func (p *planner) invalid(path, format string, args ...any) {
+	p.veto = true
+	if p.plan.Invalid == "" {
+		p.plan.Invalid = fmt.Sprintf("The Rollout %q is invalid: %s: %s", p.ro.Name, path, fmt.Sprintf(format, args...))
+	}
+}

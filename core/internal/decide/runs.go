@@ -1,0 +1,175 @@
+package decide
+
+import (
+	"cmp"
+	"maps"
+	"strconv"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/analysis/runspec"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
+)
+
+// runs starts the AnalysisRuns this position needs and stops all others.
+func (p *planner) runs() {
+	p.plan.StepRun = p.currentRun(v1alpha1.RolloutTypeStep)
+	p.plan.BackgroundRun = p.currentRun(v1alpha1.RolloutTypeBackground)
+	if !p.analysing() {
+		p.plan.StepRun, p.plan.BackgroundRun = nil, nil
+	} else if !p.veto && !p.moved() && !p.ro.Spec.Paused {
+		p.startStep()
+		p.startBackground()
+	}
+	p.stopOthers()
+}
+
+// analysing: verdicts matter only while an update is under way and nobody has
+// decided otherwise.
+func (p *planner) analysing() bool {
+	return p.moving() && !p.aborted() && !p.ro.Status.PromoteFull
+}
+
+func (p *planner) startStep() {
+	step := p.step()
+	if step == nil || step.Analysis == nil {
+		p.plan.StepRun = nil
+		return
+	}
+	if len(p.ro.Status.PauseConditions) == 0 && p.needsRun(p.plan.StepRun) {
+		index := strconv.Itoa(p.index)
+		p.plan.StepRun = p.start(*step.Analysis, v1alpha1.RolloutTypeStep, index)
+	}
+}
+
+func (p *planner) startBackground() {
+	b := p.canary.Analysis
+	if b == nil {
+		p.plan.BackgroundRun = nil
+		return
+	}
+	first := 0
+	if b.StartingStep != nil {
+		first = int(*b.StartingStep)
+	}
+	if p.index >= first && p.pausedFor(v1alpha1.PauseReasonInconclusiveAnalysis) == nil && p.needsRun(p.plan.BackgroundRun) {
+		p.plan.BackgroundRun = p.start(b.RolloutAnalysis, v1alpha1.RolloutTypeBackground, "")
+	}
+}
+
+// needsRun: there is none, or a person resumed after an inconclusive one.
+func (p *planner) needsRun(run *v1alpha1.RolloutAnalysisRunStatus) bool {
+	return run == nil || run.Status == v1alpha1.AnalysisPhaseInconclusive && p.resumedInconclusive()
+}
+
+// currentRun is the run status names, with the phase the run has now; nil when
+// the run is gone, so that another one is started.
+func (p *planner) currentRun(kind string) *v1alpha1.RolloutAnalysisRunStatus {
+	named := p.ro.Status.Canary.CurrentStepAnalysisRunStatus
+	if kind == v1alpha1.RolloutTypeBackground {
+		named = p.ro.Status.Canary.CurrentBackgroundAnalysisRunStatus
+	}
+	if named == nil {
+		return nil
+	}
+	run := p.run(named.Name)
+	if run == nil || kind == v1alpha1.RolloutTypeStep && run.Labels[v1alpha1.LabelStepIndex] != strconv.Itoa(p.index) {
+		return nil
+	}
+	return &v1alpha1.RolloutAnalysisRunStatus{Name: run.Name, Status: run.Status.Phase, Message: run.Status.Message}
+}
+
+func (p *planner) run(name string) *v1alpha1.AnalysisRun {
+	for _, run := range p.s.AnalysisRuns {
+		if run.Name == name {
+			return run
+		}
+	}
+	return nil
+}
+
+// start plans the run of this attempt. Its name follows from rollout, hash,
+// revision and step, and a number when earlier attempts have completed, so
+// that a repeated plan never makes a twin.
+func (p *planner) start(a v1alpha1.RolloutAnalysis, kind, index string) *v1alpha1.RolloutAnalysisRunStatus {
+	spec, err := p.runSpec(a)
+	if err != nil {
+		p.invalid("analysis", "%s", err)
+		return nil
+	}
+	base := p.ro.Name + "-" + p.hash + "-" + strconv.Itoa(p.plan.Revision)
+	if index != "" {
+		base += "-" + index
+	}
+	name := base
+	for n := 1; ; n++ {
+		run := p.run(name)
+		if run == nil {
+			break
+		}
+		if !run.Status.Phase.Completed() && !run.Spec.Terminate && metav1.IsControlledBy(run, p.ro) {
+			return &v1alpha1.RolloutAnalysisRunStatus{Name: name, Status: run.Status.Phase, Message: run.Status.Message}
+		}
+		name = base + "." + strconv.Itoa(n)
+	}
+	p.add(rollout.CreateAnalysisRun{
+		Identity: rollout.Identity{OpID: "run/" + rollout.OpID(name)},
+		Run:      p.analysisRun(name, kind, index, a, spec),
+	})
+	return &v1alpha1.RolloutAnalysisRunStatus{Name: name}
+}
+
+// runSpec flattens the templates and fills the arguments in.
+func (p *planner) runSpec(a v1alpha1.RolloutAnalysis) (v1alpha1.AnalysisRunSpec, error) {
+	args, err := runspec.ResolveArgs(a.Args, runspec.Source{Rollout: p.ro, StableHash: cmp.Or(p.stable, p.hash), LatestHash: p.hash})
+	if err != nil {
+		return v1alpha1.AnalysisRunSpec{}, err
+	}
+	return runspec.Build(runspec.Input{
+		Refs: a.Templates, Templates: p.s.Templates, ClusterTemplates: p.s.ClusterTemplates,
+		Args: args, DryRun: a.DryRun, MeasurementRetention: a.MeasurementRetention,
+	})
+}
+
+func (p *planner) analysisRun(name, kind, index string, a v1alpha1.RolloutAnalysis, spec v1alpha1.AnalysisRunSpec) *v1alpha1.AnalysisRun {
+	labels := map[string]string{v1alpha1.LabelPodTemplateHash: p.hash, v1alpha1.LabelRolloutType: kind}
+	if index != "" {
+		labels[v1alpha1.LabelStepIndex] = index
+	}
+	if id := p.ro.Labels[v1alpha1.LabelInstanceID]; id != "" {
+		labels[v1alpha1.LabelInstanceID] = id
+	}
+	maps.Copy(labels, a.AnalysisRunMetadata.Labels)
+	if p.ro.Spec.Selector != nil {
+		maps.Copy(labels, p.ro.Spec.Selector.MatchLabels)
+	}
+	annotations := map[string]string{v1alpha1.AnnotationRevision: strconv.Itoa(p.plan.Revision)}
+	maps.Copy(annotations, a.AnalysisRunMetadata.Annotations)
+	return &v1alpha1.AnalysisRun{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: name, Namespace: p.ro.Namespace, Labels: labels, Annotations: annotations,
+			OwnerReferences: []metav1.OwnerReference{*controllerRef(p.ro)},
+		},
+		Spec: spec,
+	}
+}
+
+// current reports that the plan keeps the run as a current one.
+func (p *planner) current(name string) bool {
+	return p.plan.StepRun != nil && p.plan.StepRun.Name == name ||
+		p.plan.BackgroundRun != nil && p.plan.BackgroundRun.Name == name
+}
+
+func (p *planner) stopOthers() {
+	for _, run := range p.s.AnalysisRuns {
+		if run.Status.Phase.Completed() || run.Spec.Terminate || run.DeletionTimestamp != nil || p.current(run.Name) {
+			continue
+		}
+		p.add(rollout.TerminateAnalysisRun{
+			Identity:        rollout.Identity{OpID: "terminate/" + rollout.OpID(run.Name)},
+			Name:            run.Name,
+			ResourceVersion: run.ResourceVersion,
+		})
+	}
+}

@@ -1,0 +1,71 @@
+package decide
+
+import (
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
+)
+
+// services makes the stable name select the stable revision and the canary
+// name the new one, or the stable one after an abort.
+func (p *planner) services() {
+	if p.initial() || p.stableRS == nil {
+		return // nothing is pointed anywhere before the first promotion
+	}
+	p.point(p.canary.StableService, p.stableRS)
+	target := p.newRS
+	if p.aborted() {
+		target = p.stableRS
+	}
+	p.point(p.canary.CanaryService, target)
+}
+
+// point moves a Service to a revision. A Service without our selector is
+// adopted only when the revision is fully available; one that selects another
+// revision moves only while it carries nothing (I6).
+func (p *planner) point(name string, rs *appsv1.ReplicaSet) {
+	svc := p.s.Services[name]
+	if svc == nil || rs == nil || p.s.ServiceHash(name) == rollout.Hash(rs) {
+		return
+	}
+	if p.blind || p.veto && !p.aborted() {
+		return // the reason is held already
+	}
+	from := p.s.ServiceHash(name)
+	have, need := rollout.Available(rs), int32(1)
+	if from == "" {
+		need = max(1, rollout.SpecReplicas(rs))
+	}
+	if have < need {
+		p.hold(rollout.Hold{Reason: rollout.HoldWaitingForPods, EndedBy: "pods becoming available",
+			What: fmt.Sprintf("Service %s moves to ReplicaSet %s when %d pods are available, %d are", name, rs.Name, need, have)})
+		return
+	}
+	if weight := p.s.ServiceWeight(name); from != "" && (weight > 0 || !p.drained()) {
+		p.hold(rollout.Hold{Reason: rollout.HoldWaitingForTraffic, EndedBy: "its weight reaching 0",
+			What: fmt.Sprintf("Service %s carries weight %d and moves to ReplicaSet %s when it carries nothing", name, weight, rs.Name)})
+		return
+	}
+	p.add(rollout.PointService{
+		Identity:        rollout.Identity{OpID: "service/" + rollout.OpID(name)},
+		Name:            name,
+		ResourceVersion: svc.ResourceVersion,
+		From:            from,
+		To:              rollout.Hash(rs),
+		Claim:           svc.Annotations[v1alpha1.AnnotationManagedBy] != p.ro.Name,
+	})
+}
+
+// drained reports that what the routers carry now is also what the data planes
+// serve.
+func (p *planner) drained() bool {
+	for _, r := range p.active() {
+		if !r.Known() || !p.converged(r) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,73 @@
+package decide
+
+import (
+	appsv1 "k8s.io/api/apps/v1"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
+)
+
+// targets decides how many pods the stable and the new revision should have.
+// A changed spec.replicas is an input like any other, not a stage.
+func (p *planner) targets() {
+	p.size = map[string]int32{}
+	if p.stableRS != nil {
+		p.size[p.stableRS.Name] = p.want
+	}
+	if p.newRS == nil || p.newRS == p.stableRS {
+		return
+	}
+	p.size[p.newRS.Name] = p.canaryTarget()
+}
+
+// canaryTarget of the new revision while it is not the stable one.
+func (p *planner) canaryTarget() int32 {
+	now := rollout.SpecReplicas(p.newRS)
+	switch {
+	case p.initial() && !p.ro.Spec.Paused:
+		return p.want
+	case p.aborted(), p.plan.Invalid != "", p.ro.Spec.Paused:
+		return now // cleanup() lowers it after an abort
+	}
+	return p.podsFor(p.goal())
+}
+
+// podsFor is the number of pods a canary weight needs: ceil(w·R/W), at least
+// minPodsPerReplicaSet where any are needed. 64-bit, because W may be 10^8.
+func (p *planner) podsFor(weight int32) int32 {
+	n := int32((int64(weight)*int64(p.want) + int64(p.total) - 1) / int64(p.total))
+	if least := p.canary.MinPodsPerReplicaSet; n > 0 && least != nil {
+		n = max(n, min(*least, p.want))
+	}
+	return n
+}
+
+// enough reports that the ReplicaSet has the pods, or as many of them as
+// replicaProgressThreshold asks for.
+func (p *planner) enough(rs *appsv1.ReplicaSet, pods int32) bool {
+	have := rollout.Available(rs)
+	t := p.canary.ReplicaProgressThreshold
+	if t == nil || t.Value < 0 {
+		return have >= pods
+	}
+	if t.Type == v1alpha1.ReplicaProgressThresholdPods {
+		return have >= min(t.Value, pods)
+	}
+	return int64(have)*100 >= int64(t.Value)*int64(pods)
+}
+
+// atDesired reports that the new revision has its pods and that those of the
+// stable one are created.
+func (p *planner) atDesired() bool {
+	if p.newRS == nil {
+		return false
+	}
+	target := p.canaryTarget()
+	if !p.enough(p.newRS, target) {
+		return false
+	}
+	if p.canary.ReplicaProgressThreshold == nil && rollout.SpecReplicas(p.newRS) != target {
+		return false
+	}
+	return p.stableRS != nil && rollout.SpecReplicas(p.stableRS) == p.want && p.stableRS.Status.Replicas == p.want
+}

@@ -1,0 +1,268 @@
+package decide
+
+import (
+	"fmt"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
+)
+
+// traffic decides the one weight all routers should carry now and asks those
+// that carry another one to change.
+func (p *planner) traffic() {
+	if len(p.active()) == 0 {
+		p.plan.Weights = nil
+	} else if !p.initial() && p.stableRS != nil {
+		weight := p.weight()
+		for _, r := range p.active() {
+			if r.Problem == nil {
+				p.route(r, weight)
+			}
+		}
+		p.acknowledge(weight)
+	}
+	p.release()
+}
+
+// weight is the canary weight that is right for this position, capped to what
+// was acknowledged where the pods for more are missing.
+func (p *planner) weight() int32 {
+	switch {
+	case p.promoted():
+		return p.returning()
+	case p.aborted(), rollout.Available(p.newRS) == 0, p.s.ServiceHash(p.canary.CanaryService) != p.hash:
+		// A canary Service that still selects another revision is drained
+		// before it moves.
+		return 0
+	}
+	goal := p.goal()
+	if p.enough(p.newRS, p.podsFor(goal)) {
+		return goal
+	}
+	return min(p.acknowledged(), goal)
+}
+
+// goal is what the current position asks for.
+func (p *planner) goal() int32 {
+	if p.step() == nil || p.ro.Status.PromoteFull {
+		return p.total
+	}
+	for i := p.index; i >= 0; i-- {
+		if w := p.steps()[i].SetWeight; w != nil {
+			return *w
+		}
+	}
+	return 0
+}
+
+// acknowledged is the weight the routers last accepted for this revision.
+func (p *planner) acknowledged() int32 {
+	w := p.ro.Status.Canary.Weights
+	if w == nil || w.Canary.PodTemplateHash != p.hash {
+		return 0
+	}
+	return w.Canary.Weight
+}
+
+// returning keeps all weight on the canary name after a promotion until the
+// stable name has moved to the new revision; then the weight returns. The
+// stable name moves only while it carries nothing.
+func (p *planner) returning() int32 {
+	at := p.s.ServiceHash(p.canary.StableService)
+	if at != p.hash && at != "" && p.s.ServiceHash(p.canary.CanaryService) == p.hash {
+		return p.total
+	}
+	return 0
+}
+
+// route asks one router for the weight unless it carries it already, the pods
+// to take it are missing, or its memory has to be recorded first.
+func (p *planner) route(r rollout.Router, weight int32) {
+	want := p.desired(weight)
+	matches := r.Observation.Matches(want)
+	p.clock(r, matches)
+	if matches {
+		if r.Observation.Convergence == rollout.ConvergencePending {
+			p.hold(rollout.Hold{Reason: rollout.HoldWaitingForTraffic, What: r.Plugin + ": " + r.Observation.Message,
+				EndedBy: "the data plane accepting the route", Blocking: p.overdue(r)})
+		}
+		return
+	}
+	if !p.mayRoute(r, weight) {
+		return
+	}
+	entry := p.remembered(r)
+	if !p.recorded(r) || p.needsIntent(r) && !sameWeights(p.stored(r).Intended, p.weights(weight)) {
+		p.intend(entry, weight)
+		p.add(rollout.RecordIntent{Identity: rollout.Identity{OpID: "intent/" + rollout.OpID(r.Plugin)},
+			What: fmt.Sprintf("router %s, weight %d", r.Plugin, weight)})
+		return
+	}
+	p.intend(entry, weight)
+	p.add(rollout.RouteTraffic{
+		Identity: rollout.Identity{OpID: opRoute(r)},
+		Router:   r,
+		Desired:  want,
+		Weights:  p.weights(weight),
+	})
+}
+
+func opRoute(r rollout.Router) rollout.OpID { return "route/" + rollout.OpID(r.Plugin) }
+
+// needsIntent: effects outside the API server are repeated after a crash only
+// if the API says that they were meant.
+func (p *planner) needsIntent(r rollout.Router) bool {
+	return r.Capabilities.ExternalEffects || !r.Capabilities.Observe
+}
+
+func (p *planner) intend(entry *v1alpha1.RouterStatus, weight int32) {
+	if entry == nil {
+		return
+	}
+	weights := p.weights(weight)
+	if sameWeights(entry.Intended, weights) {
+		return
+	}
+	now := metav1.NewTime(p.s.Now.Truncate(time.Second))
+	entry.Intended, entry.Since = &weights, &now
+}
+
+func sameWeights(a *v1alpha1.TrafficWeights, b v1alpha1.TrafficWeights) bool {
+	return a != nil && a.Canary == b.Canary && a.Stable == b.Stable && len(a.Additional) == len(b.Additional)
+}
+
+// mayRoute holds a raise back until the revision that gets more has the pods
+// for it, and a return to stable until stable can take it (I2, I9).
+func (p *planner) mayRoute(r rollout.Router, weight int32) bool {
+	lowest, highest := int64(p.total), int64(0)
+	for _, at := range r.Observation.Observed {
+		w := at.Traffic.Weight(rollout.RoleCanary)
+		lowest, highest = min(lowest, w), max(highest, w)
+	}
+	if lowest < int64(weight) && !p.mayRaise(weight) {
+		return false
+	}
+	return highest <= int64(weight) || p.mayReturn(weight)
+}
+
+func (p *planner) mayRaise(weight int32) bool {
+	if p.veto || p.blind || p.moved() {
+		return false
+	}
+	need := p.podsFor(weight)
+	if p.enough(p.newRS, need) {
+		return true
+	}
+	p.hold(rollout.Hold{Reason: rollout.HoldWaitingForPods, EndedBy: "pods of the new revision becoming available",
+		What: fmt.Sprintf("weight %d needs %d pods of revision %s, %d are available", weight, need, p.hash, rollout.Available(p.newRS))})
+	return false
+}
+
+// mayReturn: stable takes floor((W−w)·R/W) pods' worth of traffic, or at least
+// as much as the revision it comes from could serve.
+func (p *planner) mayReturn(weight int32) bool {
+	need := int32(int64(p.total-weight) * int64(p.want) / int64(p.total))
+	have := rollout.Available(p.stableRS)
+	source := rollout.Available(p.s.ByHash(p.s.ServiceHash(p.canary.CanaryService)))
+	if p.enough(p.stableRS, need) || have >= max(1, source) {
+		return true
+	}
+	p.hold(rollout.Hold{Reason: rollout.HoldWaitingForPods, Blocking: true, EndedBy: "pods of the stable revision becoming available",
+		What: fmt.Sprintf("returning %d of %d weight to stable needs %d pods, %d are available", p.total-weight, p.total, need, have)})
+	return false
+}
+
+// overdue: convergence takes milliseconds to seconds; after 30 s a person
+// should see why it does not come.
+func (p *planner) overdue(r rollout.Router) bool {
+	e := p.stored(r)
+	if e == nil || e.Since == nil {
+		return false
+	}
+	limit := e.Since.Add(30 * time.Second)
+	if p.s.Now.Before(limit) {
+		p.wake(limit)
+		return false
+	}
+	return true
+}
+
+// weights is the status form of a canary weight.
+func (p *planner) weights(weight int32) v1alpha1.TrafficWeights {
+	return v1alpha1.TrafficWeights{
+		Canary: v1alpha1.WeightDestination{Weight: weight, ServiceName: p.canary.CanaryService, PodTemplateHash: p.hash},
+		Stable: v1alpha1.WeightDestination{Weight: p.total - weight, ServiceName: p.canary.StableService, PodTemplateHash: p.stable},
+	}
+}
+
+// acknowledge computes status.canary.weights when every router carries the
+// weight; verified follows convergence.
+func (p *planner) acknowledge(weight int32) {
+	verified := true
+	for _, r := range p.active() {
+		if r.Problem != nil || !r.Observation.Matches(p.desired(weight)) {
+			return
+		}
+		verified = verified && p.converged(r)
+	}
+	w := p.weights(weight)
+	w.Verified = &verified
+	if verified && p.unreported() {
+		w.Verified = nil
+	}
+	p.plan.Weights = &w
+}
+
+// unreported: some data plane says nothing and no drain delay stands in.
+func (p *planner) unreported() bool {
+	for _, r := range p.active() {
+		if r.Observation.Convergence == rollout.ConvergenceUnknown && r.Observation.Settle == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// release asks routers that the spec no longer names to leave, after those it
+// names carry the traffic.
+func (p *planner) release() {
+	for _, r := range p.s.Routers {
+		if !r.Releasing || r.Problem != nil || p.released(r) || p.remembered(r) == nil {
+			continue
+		}
+		if !p.quiet() {
+			p.hold(rollout.Hold{Reason: rollout.HoldWaitingForTraffic, What: "router " + r.Plugin + " is released after the others have converged",
+				EndedBy: "the other routers converging"})
+			continue
+		}
+		p.add(rollout.ReleaseTraffic{
+			Identity: rollout.Identity{OpID: "release/" + rollout.OpID(r.Plugin)},
+			Router:   r,
+			Release: rollout.Release{TotalWeight: p.total, ManagedNames: p.remembered(r).ManagedRoutes,
+				StableService: p.canary.StableService, CanaryService: p.canary.CanaryService},
+		})
+	}
+}
+
+// quiet reports that traffic is known, is what it should be, and has settled.
+func (p *planner) quiet() bool {
+	if p.blind {
+		return false
+	}
+	if len(p.active()) == 0 || p.initial() || p.stableRS == nil {
+		return true
+	}
+	return p.settled(p.weight())
+}
+
+// idle reports that nothing points at the ReplicaSet: no weight on any place,
+// no Service of ours, and traffic has settled (I4).
+func (p *planner) idle(rs *appsv1.ReplicaSet) bool {
+	hash := rollout.Hash(rs)
+	return p.quiet() && p.s.HashWeight(hash) == 0 &&
+		p.s.ServiceHash(p.canary.CanaryService) != hash && p.s.ServiceHash(p.canary.StableService) != hash
+}

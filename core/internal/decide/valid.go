@@ -1,0 +1,182 @@
+package decide
+
+import (
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/analysis/runspec"
+)
+
+// valid checks the spec, then what it refers to; the first problem is the one
+// that is reported. An invalid spec vetoes raises, new steps and creation,
+// never an abort.
+func (p *planner) valid() {
+	for _, check := range []func(){
+		p.validFields, p.validSelector, p.validStrategy, p.validTraffic, p.validSteps, p.validServices, p.validAnalyses,
+	} {
+		check()
+		if p.plan.Invalid != "" {
+			return
+		}
+	}
+}
+
+// validFields reports what could not be decoded: the API server stores pod
+// templates unchecked.
+func (p *planner) validFields() {
+	for _, m := range p.ro.Malformed {
+		p.invalid(m.Path, "%s", m.Problem)
+	}
+	if r := p.ro.Spec.Replicas; r != nil && *r < 0 {
+		p.invalid("spec.replicas", "%d is negative; set 0 or more", *r)
+	}
+	deadline, ready := int32(600), p.ro.Spec.MinReadySeconds
+	if d := p.ro.Spec.ProgressDeadlineSeconds; d != nil {
+		deadline = *d
+	}
+	if ready < 0 {
+		p.invalid("spec.minReadySeconds", "%d is negative; set 0 or more", ready)
+	}
+	if deadline <= ready {
+		p.invalid("spec.progressDeadlineSeconds", "%d must be greater than minReadySeconds (%d)", deadline, ready)
+	}
+}
+
+func (p *planner) validSelector() {
+	if p.ro.Spec.WorkloadRef != nil {
+		p.invalid("spec.workloadRef", "is not supported by this version; put the pod template into spec.template")
+		return
+	}
+	sel := p.ro.Spec.Selector
+	if sel == nil || len(sel.MatchLabels)+len(sel.MatchExpressions) == 0 {
+		p.invalid("spec.selector", "is empty; set matchLabels that the pod template carries")
+		return
+	}
+	s, err := metav1.LabelSelectorAsSelector(sel)
+	if err != nil {
+		p.invalid("spec.selector", "%s", err)
+		return
+	}
+	if !s.Matches(labels.Set(p.ro.Spec.Template.Labels)) {
+		p.invalid("spec.template.metadata.labels", "do not match spec.selector (%s)", s)
+	}
+	if len(p.ro.Spec.Template.Spec.Containers) == 0 {
+		p.invalid("spec.template.spec.containers", "is empty; a pod needs at least one container")
+	}
+}
+
+func (p *planner) validStrategy() {
+	st := p.ro.Spec.Strategy
+	switch {
+	case st.Canary != nil && st.BlueGreen != nil:
+		p.invalid("spec.strategy", "sets both canary and blueGreen; set one")
+	case st.BlueGreen != nil:
+		p.invalid("spec.strategy.blueGreen", "is not supported by this version; use canary with trafficRouting")
+	case st.Canary == nil:
+		p.invalid("spec.strategy", "sets no strategy; set canary")
+	case st.Canary.TrafficRouting == nil:
+		p.invalid("spec.strategy.canary.trafficRouting", "is missing; a canary without traffic routing is not supported by this version")
+	}
+}
+
+func (p *planner) validTraffic() {
+	const at = "spec.strategy.canary."
+	c := p.canary
+	switch {
+	case c.StableService == "":
+		p.invalid(at+"stableService", "is required with trafficRouting; name the Service of the stable pods")
+	case c.CanaryService == "":
+		p.invalid(at+"canaryService", "is required with trafficRouting; name the Service of the canary pods")
+	case c.StableService == c.CanaryService:
+		p.invalid(at+"canaryService", "is %q, the same as stableService; use two Services", c.CanaryService)
+	case c.PingPong != nil:
+		p.invalid(at+"pingPong", "is not supported by this version; use stableService and canaryService")
+	case c.DynamicStableScale:
+		p.invalid(at+"dynamicStableScale", "is not supported by this version; remove it")
+	case p.total <= 0:
+		p.invalid(at+"trafficRouting.maxTrafficWeight", "%d must be greater than 0", p.total)
+	case len(p.active()) == 0:
+		p.invalid(at+"trafficRouting", "names no router; add one, e.g. under plugins")
+	}
+}
+
+func (p *planner) validSteps() {
+	for i, step := range p.steps() {
+		at := fmt.Sprintf("spec.strategy.canary.steps[%d]", i)
+		if n := kinds(step); n != 1 {
+			p.invalid(at, "sets %d step kinds; set exactly one, and use a list item for each step", n)
+			return
+		}
+		switch {
+		case step.SetWeight != nil && (*step.SetWeight < 0 || *step.SetWeight > p.total):
+			p.invalid(at+".setWeight", "%d is not between 0 and %d", *step.SetWeight, p.total)
+		case step.Pause != nil && step.Pause.DurationSeconds() < 0:
+			p.invalid(at+".pause.duration", "%q is not a duration; use seconds or e.g. \"1h30m\"", step.Pause.Duration.String())
+		case step.Experiment != nil, step.SetCanaryScale != nil, step.SetHeaderRoute != nil, step.SetMirrorRoute != nil, step.Plugin != nil:
+			p.invalid(at, "%s steps are not supported by this version; use setWeight, pause and analysis", DescribeStep(step))
+		}
+		if p.plan.Invalid != "" {
+			return
+		}
+	}
+}
+
+func kinds(s v1alpha1.CanaryStep) int {
+	n := 0
+	for _, set := range []bool{s.SetWeight != nil, s.Pause != nil, s.Experiment != nil, s.Analysis != nil,
+		s.SetCanaryScale != nil, s.SetHeaderRoute != nil, s.SetMirrorRoute != nil, s.Plugin != nil} {
+		if set {
+			n++
+		}
+	}
+	return n
+}
+
+// validServices: each exists, selects pods of this Rollout and belongs to no
+// other one.
+func (p *planner) validServices() {
+	for _, ref := range []struct{ field, name string }{{"stableService", p.canary.StableService}, {"canaryService", p.canary.CanaryService}} {
+		at := "spec.strategy.canary." + ref.field
+		svc := p.s.Services[ref.name]
+		if svc == nil {
+			p.invalid(at, "Service %q does not exist in namespace %q; create it or correct the name", ref.name, p.ro.Namespace)
+			return
+		}
+		if owner := svc.Annotations[v1alpha1.AnnotationManagedBy]; owner != "" && owner != p.ro.Name {
+			p.invalid(at, "Service %q is managed by Rollout %q; use a Service of its own for each Rollout", ref.name, owner)
+			return
+		}
+		for k, v := range svc.Spec.Selector {
+			if k != v1alpha1.LabelPodTemplateHash && p.ro.Spec.Template.Labels[k] != v {
+				p.invalid(at, "Service %q selects %s=%s, which the pod template does not carry", ref.name, k, v)
+				return
+			}
+		}
+	}
+}
+
+// validAnalyses builds every run the steps will ever need, so that a missing
+// template is known before the first weight moves.
+func (p *planner) validAnalyses() {
+	for i, step := range p.steps() {
+		if step.Analysis != nil {
+			p.validAnalysis(fmt.Sprintf("spec.strategy.canary.steps[%d].analysis", i), *step.Analysis, v1alpha1.RolloutTypeStep)
+		}
+	}
+	if b := p.canary.Analysis; b != nil && p.plan.Invalid == "" {
+		p.validAnalysis("spec.strategy.canary.analysis", b.RolloutAnalysis, v1alpha1.RolloutTypeBackground)
+	}
+}
+
+func (p *planner) validAnalysis(at string, a v1alpha1.RolloutAnalysis, kind string) {
+	spec, err := p.runSpec(a)
+	if err == nil && kind == v1alpha1.RolloutTypeStep {
+		err = runspec.Finite(spec)
+	}
+	if err != nil {
+		p.invalid(at, "%s", err)
+	}
+}

@@ -1,0 +1,309 @@
+// Package invariant checks a plan against the safety rules I1–I9 of the
+// architecture, from the snapshot alone and independently of how decide came
+// to it. Act refuses a plan that breaks one; the simulator fails the run.
+package invariant
+
+import (
+	"fmt"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
+)
+
+// Violation is one broken rule.
+type Violation struct {
+	// Rule is I1 to I9.
+	Rule string
+	// Op is the offending operation; "" for the transition.
+	Op   rollout.OpID
+	What string
+}
+
+func (v Violation) Error() string { return fmt.Sprintf("%s: %s: %s", v.Rule, v.Op, v.What) }
+
+// Check returns every rule the plan would break; empty means it is safe given
+// the snapshot.
+func Check(s *rollout.Snapshot, plan rollout.Plan) []Violation {
+	c := &checker{s: s, plan: plan, total: int64(s.TotalWeight()), want: int64(s.Replicas())}
+	for _, op := range plan.Ops {
+		switch o := op.(type) {
+		case rollout.RouteTraffic:
+			c.weights(o)
+			c.raises(o)
+			c.aborted(o)
+		case rollout.UpdateReplicaSet:
+			c.lowers(o)
+			c.ceiling(o)
+		case rollout.DeleteReplicaSet:
+			c.deletes(o)
+		case rollout.PointService:
+			c.points(o)
+		}
+	}
+	c.transition()
+	return c.found
+}
+
+type checker struct {
+	s     *rollout.Snapshot
+	plan  rollout.Plan
+	total int64
+	want  int64
+	found []Violation
+}
+
+func (c *checker) broken(rule string, op rollout.Op, format string, args ...any) {
+	v := Violation{Rule: rule, What: fmt.Sprintf(format, args...)}
+	if op != nil {
+		v.Op = op.ID()
+	}
+	c.found = append(c.found, v)
+}
+
+// weights is I1.
+func (c *checker) weights(o rollout.RouteTraffic) {
+	var sum int64
+	for _, d := range o.Desired.Destinations {
+		if d.Weight < 0 {
+			c.broken("I1", o, "weight %d of %s is negative", d.Weight, d.Service)
+		}
+		sum += int64(d.Weight)
+	}
+	if sum != int64(o.Desired.TotalWeight) || sum != c.total {
+		c.broken("I1", o, "weights sum to %d instead of %d", sum, c.total)
+	}
+}
+
+// raises is I2: what a name would carry more of, the pods behind it can serve.
+// The revision is the one the Service selects now, whatever the plan believes.
+func (c *checker) raises(o rollout.RouteTraffic) {
+	for _, d := range o.Desired.Destinations {
+		if int64(d.Weight) <= c.lowest(o.Router, d) {
+			continue
+		}
+		hash := c.s.DestinationHash(rollout.Destination{Service: d.Service})
+		rs := c.s.ByHash(hash)
+		have := int64(rollout.Available(rs))
+		if hash == "" && rs == nil {
+			continue // a Service of the user's own selector reaches every pod
+		}
+		need := c.pods(d)
+		if c.enough(have, need) || d.Role == rollout.RoleStable && have >= max(1, c.source(o)) {
+			continue
+		}
+		c.broken("I2", o, "%s rises to %d on revision %s with %d of %d pods available", d.Service, d.Weight, hash, have, need)
+	}
+}
+
+// lowest is the least weight any place of the router gives the destination.
+func (c *checker) lowest(r rollout.Router, d rollout.Destination) int64 {
+	low := c.total
+	for _, at := range r.Observation.Observed {
+		var w int64
+		for _, o := range at.Traffic.Destinations {
+			if o.Service == d.Service {
+				w += int64(o.Weight)
+			}
+		}
+		low = min(low, w)
+	}
+	if len(r.Observation.Observed) == 0 {
+		return 0
+	}
+	return low
+}
+
+// source is how many pods serve the traffic that would return to stable.
+func (c *checker) source(o rollout.RouteTraffic) int64 {
+	for _, d := range o.Desired.Destinations {
+		if d.Role == rollout.RoleCanary {
+			return int64(rollout.Available(c.s.ByHash(c.s.ServiceHash(d.Service))))
+		}
+	}
+	return 0
+}
+
+// pods a destination needs: rounded up where it is new, down where traffic
+// comes back to stable, as Argo Rollouts' own arithmetic does.
+func (c *checker) pods(d rollout.Destination) int64 {
+	if d.Role == rollout.RoleStable {
+		return int64(d.Weight) * c.want / c.total
+	}
+	n := (int64(d.Weight)*c.want + c.total - 1) / c.total
+	if canary := c.s.Rollout.Spec.Strategy.Canary; canary != nil && canary.MinPodsPerReplicaSet != nil && n > 0 {
+		n = max(n, min(int64(*canary.MinPodsPerReplicaSet), c.want))
+	}
+	return n
+}
+
+func (c *checker) enough(have, need int64) bool {
+	canary := c.s.Rollout.Spec.Strategy.Canary
+	if canary == nil || canary.ReplicaProgressThreshold == nil || canary.ReplicaProgressThreshold.Value < 0 {
+		return have >= need
+	}
+	t := canary.ReplicaProgressThreshold
+	if t.Type == v1alpha1.ReplicaProgressThresholdPods {
+		return have >= min(int64(t.Value), need)
+	}
+	return have*100 >= int64(t.Value)*need
+}
+
+// aborted is the first half of I5: after an abort the canary never gets more.
+func (c *checker) aborted(o rollout.RouteTraffic) {
+	st := c.s.Rollout.Status
+	if !st.Abort || st.StableRS == c.plan.Hash {
+		return
+	}
+	for _, d := range o.Desired.Destinations {
+		if d.Role == rollout.RoleCanary && int64(d.Weight) > c.lowest(o.Router, d) {
+			c.broken("I5", o, "canary weight rises to %d after an abort", d.Weight)
+		}
+	}
+}
+
+// lowers is I3, I4 and I9: pods go only when the observed traffic does not
+// need them, their delay has passed, and the traffic is known at all.
+func (c *checker) lowers(o rollout.UpdateReplicaSet) {
+	rs := c.byName(o.Name)
+	if rs == nil || o.To >= o.From {
+		return
+	}
+	hash, stable := rollout.Hash(rs), c.s.Rollout.Status.StableRS
+	adopts := hash == stable && int64(o.To) >= c.want
+	if !c.s.TrafficKnown() && !adopts {
+		c.broken("I9", o, "%s is lowered to %d while traffic is unknown", o.Name, o.To)
+		return
+	}
+	share := c.s.HashWeight(hash)
+	if need := (share*c.want + c.total - 1) / c.total; int64(o.To) < need {
+		c.broken("I3", o, "%s is lowered to %d while %d of %d weight on it needs %d", o.Name, o.To, share, c.total, need)
+	}
+	if hash == stable && int64(o.To) < c.want {
+		c.broken("I8", o, "stable %s is lowered to %d below spec.replicas %d", o.Name, o.To, c.want)
+	}
+	if o.To == 0 && hash != stable && !c.delayed(rs) {
+		c.broken("I4", o, "%s is scaled to 0 before its scale-down delay has passed", o.Name)
+	}
+	if o.To == 0 && c.selected(hash) {
+		c.broken("I4", o, "%s is scaled to 0 while a Service selects it", o.Name)
+	}
+}
+
+// delayed reports that the ReplicaSet has no delay or that it has passed.
+func (c *checker) delayed(rs *appsv1.ReplicaSet) bool {
+	canary := c.s.Rollout.Spec.Strategy.Canary
+	if canary == nil || c.want == 0 {
+		return true
+	}
+	at, err := time.Parse(time.RFC3339, rs.Annotations[v1alpha1.AnnotationScaleDownDeadline])
+	if err == nil {
+		return !c.s.Now.Before(at)
+	}
+	none := canary.ScaleDownDelaySeconds != nil && *canary.ScaleDownDelaySeconds == 0
+	return none || canary.ScaleDownDelayRevisionLimit != nil
+}
+
+func (c *checker) selected(hash string) bool {
+	for name := range c.s.Services {
+		if c.s.ServiceHash(name) == hash {
+			return true
+		}
+	}
+	return false
+}
+
+// ceiling is I8: never more than spec.replicas pods of one revision.
+func (c *checker) ceiling(o rollout.UpdateReplicaSet) {
+	if o.To > o.From && int64(o.To) > c.want && (c.s.Rollout.Spec.Strategy.Canary == nil || c.s.Rollout.Spec.Strategy.Canary.MinPodsPerReplicaSet == nil) {
+		c.broken("I8", o, "%s is raised to %d above spec.replicas %d", o.Name, o.To, c.want)
+	}
+}
+
+func (c *checker) deletes(o rollout.DeleteReplicaSet) {
+	rs := c.byName(o.Name)
+	if rs == nil {
+		return
+	}
+	hash := rollout.Hash(rs)
+	if rollout.SpecReplicas(rs) != 0 || c.s.HashWeight(hash) > 0 || c.selected(hash) || hash == c.s.Rollout.Status.StableRS || !c.s.TrafficKnown() {
+		c.broken("I4", o, "%s is deleted while it is in use or traffic is unknown", o.Name)
+	}
+}
+
+// points is I6: a name that carries traffic stays where it is; one that
+// carries nothing moves to pods that exist.
+func (c *checker) points(o rollout.PointService) {
+	if !c.s.TrafficKnown() {
+		c.broken("I9", o, "Service %s moves while traffic is unknown", o.Name)
+	}
+	to := c.s.ByHash(o.To)
+	if rollout.Available(to) < 1 {
+		c.broken("I6", o, "Service %s moves to revision %s, which has no available pod", o.Name, o.To)
+	}
+	if o.From == "" && rollout.Available(to) < rollout.SpecReplicas(to) {
+		c.broken("I6", o, "Service %s is adopted by a revision that is not fully available", o.Name)
+	}
+	if w := c.s.ServiceWeight(o.Name); o.From != "" && w > 0 {
+		c.broken("I6", o, "Service %s moves while it carries weight %d", o.Name, w)
+	}
+}
+
+// transition is I4, I7 and I9 for the position.
+func (c *checker) transition() {
+	t, st := c.plan.Transition, c.s.Rollout.Status
+	switch t.Kind {
+	case rollout.TransitionStep:
+		var at int32
+		if st.CurrentStepIndex != nil {
+			at = *st.CurrentStepIndex
+		}
+		if t.Index == nil || *t.Index != at+1 {
+			c.broken("I7", nil, "a completed step moves the index from %d to %v", at, t.Index)
+		}
+	case rollout.TransitionPromote:
+		rs := c.s.ByHash(c.plan.Hash)
+		if !c.enough(int64(rollout.Available(rs)), c.want) {
+			c.broken("I4", nil, "revision %s becomes stable with %d of %d pods", c.plan.Hash, rollout.Available(rs), c.want)
+		}
+		if st.StableRS != "" && !c.s.TrafficKnown() {
+			c.broken("I9", nil, "revision %s becomes stable while traffic is unknown", c.plan.Hash)
+		}
+		c.carriesAll()
+	}
+}
+
+// carriesAll: a revision becomes stable only when every place of every active
+// router gives it everything.
+func (c *checker) carriesAll() {
+	if c.s.Rollout.Status.StableRS == "" {
+		return
+	}
+	for _, r := range c.s.Routers {
+		if r.Releasing {
+			continue
+		}
+		for _, at := range r.Observation.Observed {
+			var w int64
+			for _, d := range at.Traffic.Destinations {
+				if c.s.DestinationHash(d) == c.plan.Hash {
+					w += int64(d.Weight)
+				}
+			}
+			if w != c.total {
+				c.broken("I4", nil, "revision %s becomes stable with %d of %d weight at %s", c.plan.Hash, w, c.total, at.Place)
+			}
+		}
+	}
+}
+
+func (c *checker) byName(name string) *appsv1.ReplicaSet {
+	for _, rs := range c.s.ReplicaSets {
+		if rs.Name == name {
+			return rs
+		}
+	}
+	return nil
+}

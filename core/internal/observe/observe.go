@@ -1,0 +1,205 @@
+// Package observe fills a Snapshot: it reads caches and asks routers what they
+// see, and has no effects.
+package observe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
+)
+
+// OwnerIndex is the field index over ReplicaSets and AnalysisRuns: the UID of
+// the controlling owner, or Orphan.
+const (
+	OwnerIndex = "sluice.controllerUID"
+	Orphan     = "orphan"
+)
+
+// Owner is the index function of OwnerIndex.
+func Owner(obj client.Object) []string {
+	if ref := metav1.GetControllerOf(obj); ref != nil {
+		return []string{string(ref.UID)}
+	}
+	return []string{Orphan}
+}
+
+// ErrBehind says that a cache has not yet shown this process's own last write;
+// deciding from it would decide twice. The watch event that is missing starts
+// the next pass.
+var ErrBehind = errors.New("the cache is behind this process's own last write")
+
+// Routers observes the traffic routers of a Rollout without effects.
+type Routers interface {
+	ObserveAll(ctx context.Context, ro *v1alpha1.Rollout) []rollout.Router
+}
+
+// Providers tells whether a metric provider is installed, without starting it.
+type Providers interface {
+	Problem(provider v1alpha1.MetricProvider) (plugin string, problem *rollout.Problem)
+}
+
+// Observer builds snapshots.
+type Observer struct {
+	// Reader is a cache with OwnerIndex; objects are shared, not copied.
+	Reader    client.Reader
+	Routers   Routers
+	Providers Providers
+	Written   *Written
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Snapshot reads everything decide may know about the Rollout. It returns
+// ErrBehind when a cache must catch up first.
+func (o *Observer) Snapshot(ctx context.Context, ro *v1alpha1.Rollout) (*rollout.Snapshot, error) {
+	if o.Written.Behind("Rollout", ro) {
+		return nil, ErrBehind
+	}
+	s := &rollout.Snapshot{Now: o.now(), Rollout: ro}
+	for _, read := range []func(context.Context, *rollout.Snapshot) error{o.replicaSets, o.services, o.analysisRuns, o.templates} {
+		if err := read(ctx, s); err != nil {
+			return nil, err
+		}
+	}
+	s.Routers = o.Routers.ObserveAll(ctx, ro)
+	return s, nil
+}
+
+func (o *Observer) now() time.Time {
+	if o.Now != nil {
+		return o.Now()
+	}
+	return time.Now()
+}
+
+// replicaSets lists what the Rollout owns and what it may adopt.
+func (o *Observer) replicaSets(ctx context.Context, s *rollout.Snapshot) error {
+	if s.Rollout.Spec.Selector == nil {
+		return nil
+	}
+	sel, err := metav1.LabelSelectorAsSelector(s.Rollout.Spec.Selector)
+	if err != nil {
+		return nil // decide reports the selector
+	}
+	for _, owner := range []string{string(s.Rollout.UID), Orphan} {
+		var list appsv1.ReplicaSetList
+		if err := o.list(ctx, &list, s.Rollout.Namespace, owner); err != nil {
+			return err
+		}
+		for i := range list.Items {
+			rs := &list.Items[i]
+			if rs.DeletionTimestamp != nil || owner == Orphan && !sel.Matches(labels.Set(rs.Labels)) {
+				continue
+			}
+			if o.Written.Behind("ReplicaSet", rs) {
+				return ErrBehind
+			}
+			s.ReplicaSets = append(s.ReplicaSets, rs)
+		}
+	}
+	if o.Written.Unseen("ReplicaSet", s.Rollout.UID, func(name string) bool {
+		for _, rs := range s.ReplicaSets {
+			if rs.Name == name {
+				return true
+			}
+		}
+		return false
+	}) {
+		return ErrBehind
+	}
+	return nil
+}
+
+func (o *Observer) list(ctx context.Context, into client.ObjectList, namespace, owner string) error {
+	err := o.Reader.List(ctx, into, client.InNamespace(namespace), client.MatchingFields{OwnerIndex: owner}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return fmt.Errorf("list %T in %s: %w", into, namespace, err)
+	}
+	return nil
+}
+
+func (o *Observer) services(ctx context.Context, s *rollout.Snapshot) error {
+	s.Services = map[string]*corev1.Service{}
+	for _, name := range ServiceNames(s.Rollout) {
+		var svc corev1.Service
+		found, err := o.get(ctx, s.Rollout.Namespace, name, &svc)
+		if err != nil {
+			return err
+		}
+		if !found {
+			continue
+		}
+		if o.Written.Behind("Service", &svc) {
+			return ErrBehind
+		}
+		s.Services[name] = &svc
+	}
+	return nil
+}
+
+// ServiceNames are the Services a Rollout names, in spec or status.
+func ServiceNames(ro *v1alpha1.Rollout) []string {
+	var names []string
+	if c := ro.Spec.Strategy.Canary; c != nil {
+		names = append(names, c.StableService, c.CanaryService)
+	}
+	if w := ro.Status.Canary.Weights; w != nil {
+		names = append(names, w.Stable.ServiceName, w.Canary.ServiceName)
+	}
+	var out []string
+	seen := map[string]bool{"": true}
+	for _, n := range names {
+		if !seen[n] {
+			seen[n] = true
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+func (o *Observer) get(ctx context.Context, namespace, name string, into client.Object) (bool, error) {
+	err := o.Reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, into)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("get %T %s/%s: %w", into, namespace, name, err)
+	}
+	return true, nil
+}
+
+func (o *Observer) analysisRuns(ctx context.Context, s *rollout.Snapshot) error {
+	var list v1alpha1.AnalysisRunList
+	if err := o.list(ctx, &list, s.Rollout.Namespace, string(s.Rollout.UID)); err != nil {
+		return err
+	}
+	for i := range list.Items {
+		run := &list.Items[i]
+		if o.Written.Behind("AnalysisRun", run) {
+			return ErrBehind
+		}
+		s.AnalysisRuns = append(s.AnalysisRuns, run)
+	}
+	if o.Written.Unseen("AnalysisRun", s.Rollout.UID, func(name string) bool {
+		for _, run := range s.AnalysisRuns {
+			if run.Name == name {
+				return true
+			}
+		}
+		return false
+	}) {
+		return ErrBehind
+	}
+	return nil
+}

@@ -1,0 +1,169 @@
+package record
+
+import (
+	"strconv"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
+)
+
+// Record is what is written and told after a pass.
+type Record struct {
+	Status v1alpha1.RolloutStatus
+	// Done are the events of executed operations: emitted in plan order, also
+	// when the status write conflicts or is not needed.
+	Done []Event
+	// Edges are the events of status changes: emitted after the write.
+	Edges []Event
+	// Wake is when to look again without an event; zero means never.
+	Wake time.Time
+}
+
+// Of computes the record of a pass. The snapshot's status is not modified.
+func Of(s *rollout.Snapshot, plan rollout.Plan, out rollout.Outcome) Record {
+	r := &recorder{s: s, plan: plan, out: out, old: &s.Rollout.Status, wake: plan.Wake}
+	r.new = *r.old.DeepCopy()
+	r.new.ObservedGeneration = strconv.FormatInt(s.Rollout.Generation, 10)
+	if plan.Invalid == "" {
+		r.collisions()
+		r.position()
+		r.traffic()
+		r.analysis()
+	} else {
+		r.invalidPosition()
+	}
+	r.counts()
+	r.conditions()
+	r.new.Phase, r.new.Message = Phase(s.Rollout, r.new)
+	return Record{Status: r.new, Done: r.done(), Edges: r.edges, Wake: r.wake}
+}
+
+// recorder builds one Record.
+type recorder struct {
+	s     *rollout.Snapshot
+	plan  rollout.Plan
+	out   rollout.Outcome
+	old   *v1alpha1.RolloutStatus
+	new   v1alpha1.RolloutStatus
+	edges []Event
+	wake  time.Time
+	// applied is true when the transition took place.
+	applied bool
+	// retried is true when a person started an aborted update again.
+	retried bool
+	// abortMessage explains an abort of this pass.
+	abortMessage string
+}
+
+func (r *recorder) now() metav1.Time { return metav1.NewTime(r.s.Now.Truncate(time.Second)) }
+
+func (r *recorder) wakeAt(t time.Time) {
+	if r.wake.IsZero() || t.Before(r.wake) {
+		r.wake = t
+	}
+}
+
+// collisions: a name taken by another owner or template gives the next attempt
+// another hash.
+func (r *recorder) collisions() {
+	if !r.out.Collision {
+		return
+	}
+	n := int32(1)
+	if c := r.old.CollisionCount; c != nil {
+		n = *c + 1
+	}
+	r.new.CollisionCount = &n
+}
+
+// transition is the plan's, or none when an operation it needs has failed.
+func (r *recorder) transition() rollout.Transition {
+	for _, id := range r.plan.Transition.After {
+		if !r.out.Succeeded(id) {
+			return rollout.Transition{}
+		}
+	}
+	return r.plan.Transition
+}
+
+// invalidPosition: an invalid spec moves nothing forward, but an abort a
+// person asked for, or a bad verdict, is still taken in.
+func (r *recorder) invalidPosition() {
+	switch r.plan.Transition.Kind {
+	case rollout.TransitionAbort, rollout.TransitionAborted:
+		r.position()
+	}
+	r.traffic()
+	r.analysis()
+}
+
+// traffic records weights and the memory of the routers.
+func (r *recorder) traffic() {
+	r.new.Canary.Routers = r.plan.Routers
+	r.new.Canary.Weights = r.plan.Weights
+	for _, op := range r.plan.Ops {
+		route, ok := op.(rollout.RouteTraffic)
+		if !ok || !r.out.Succeeded(route.ID()) {
+			continue
+		}
+		weights := route.Weights
+		unverified := false
+		weights.Verified = &unverified
+		r.new.Canary.Weights = &weights
+	}
+}
+
+// analysis records the current runs; one whose creation failed is not there.
+func (r *recorder) analysis() {
+	c := &r.new.Canary
+	c.CurrentStepAnalysisRunStatus = r.created(r.plan.StepRun)
+	c.CurrentBackgroundAnalysisRunStatus = r.created(r.plan.BackgroundRun)
+	if r.applied && clearsStepRun(r.plan.Transition.Kind) {
+		c.CurrentStepAnalysisRunStatus = nil
+	}
+	if r.applied && r.plan.Transition.Kind != rollout.TransitionStep && clearsStepRun(r.plan.Transition.Kind) {
+		c.CurrentBackgroundAnalysisRunStatus = nil
+	}
+}
+
+func clearsStepRun(kind rollout.TransitionKind) bool {
+	switch kind {
+	case rollout.TransitionNone, rollout.TransitionPause, rollout.TransitionForgetAbort:
+		return false
+	}
+	return true
+}
+
+func (r *recorder) created(run *v1alpha1.RolloutAnalysisRunStatus) *v1alpha1.RolloutAnalysisRunStatus {
+	if run == nil {
+		return nil
+	}
+	id := rollout.OpID("run/" + run.Name)
+	for _, op := range r.plan.Ops {
+		if op.ID() == id && !r.out.Succeeded(id) {
+			return nil
+		}
+	}
+	return run
+}
+
+// counts sums the status of the ReplicaSets.
+func (r *recorder) counts() {
+	st := &r.new
+	st.Replicas, st.ReadyReplicas, st.AvailableReplicas, st.UpdatedReplicas = 0, 0, 0, 0
+	for _, rs := range r.s.ReplicaSets {
+		st.Replicas += rs.Status.Replicas
+		st.ReadyReplicas += rs.Status.ReadyReplicas
+		st.AvailableReplicas += rs.Status.AvailableReplicas
+		if rollout.Hash(rs) == r.plan.Hash {
+			st.UpdatedReplicas = rs.Status.Replicas
+		}
+	}
+	st.HPAReplicas = st.Replicas
+	if s, err := metav1.LabelSelectorAsSelector(r.s.Rollout.Spec.Selector); err == nil && r.s.Rollout.Spec.Selector != nil {
+		st.Selector = s.String()
+	}
+}

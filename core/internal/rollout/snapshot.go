@@ -1,0 +1,165 @@
+package rollout
+
+import (
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+)
+
+// Snapshot is everything decide may know about one Rollout at one moment. Its
+// objects are shared with caches: nobody modifies them.
+type Snapshot struct {
+	Now     time.Time
+	Rollout *v1alpha1.Rollout
+	// ReplicaSets that carry our hash label and match the selector: owned by
+	// this Rollout, or without a controller and therefore adoptable.
+	ReplicaSets []*appsv1.ReplicaSet
+	// Services named by the spec or by status; absent from the map means it
+	// does not exist.
+	Services map[string]*corev1.Service
+	// AnalysisRuns owned by this Rollout.
+	AnalysisRuns []*v1alpha1.AnalysisRun
+	// Templates and ClusterTemplates that the spec names, with everything they
+	// nest; absent means it does not exist.
+	Templates        map[string]*v1alpha1.AnalysisTemplate
+	ClusterTemplates map[string]*v1alpha1.ClusterAnalysisTemplate
+	// Routers in the order they are driven: those of the spec first, then the
+	// releasing ones.
+	Routers []Router
+	// Providers says, for each metric provider the templates name, why it
+	// cannot measure; an absent name is available.
+	Providers map[string]Problem
+}
+
+// TotalWeight is the weight that stands for all traffic.
+func (s *Snapshot) TotalWeight() int32 {
+	if c := s.Rollout.Spec.Strategy.Canary; c != nil && c.TrafficRouting != nil && c.TrafficRouting.MaxTrafficWeight != nil {
+		return *c.TrafficRouting.MaxTrafficWeight
+	}
+	return 100
+}
+
+// Replicas is spec.replicas, 1 when unset.
+func (s *Snapshot) Replicas() int32 {
+	if r := s.Rollout.Spec.Replicas; r != nil {
+		return *r
+	}
+	return 1
+}
+
+// Hash of the ReplicaSet, "" for nil.
+func Hash(rs *appsv1.ReplicaSet) string {
+	if rs == nil {
+		return ""
+	}
+	return rs.Labels[v1alpha1.LabelPodTemplateHash]
+}
+
+// SpecReplicas of the ReplicaSet; 0 for nil.
+func SpecReplicas(rs *appsv1.ReplicaSet) int32 {
+	if rs == nil {
+		return 0
+	}
+	if rs.Spec.Replicas == nil {
+		return 1
+	}
+	return *rs.Spec.Replicas
+}
+
+// Available pods of the ReplicaSet; 0 for nil.
+func Available(rs *appsv1.ReplicaSet) int32 {
+	if rs == nil {
+		return 0
+	}
+	return rs.Status.AvailableReplicas
+}
+
+// ByHash returns the ReplicaSet with that pod template hash, or nil.
+func (s *Snapshot) ByHash(hash string) *appsv1.ReplicaSet {
+	if hash == "" {
+		return nil
+	}
+	for _, rs := range s.ReplicaSets {
+		if Hash(rs) == hash {
+			return rs
+		}
+	}
+	return nil
+}
+
+// ServiceHash is the pod template hash in the selector of the named Service,
+// "" when the Service does not exist or selects every revision.
+func (s *Snapshot) ServiceHash(name string) string {
+	svc := s.Services[name]
+	if svc == nil {
+		return ""
+	}
+	return svc.Spec.Selector[v1alpha1.LabelPodTemplateHash]
+}
+
+// TrafficKnown reports whether the traffic of every router is known. While it
+// is not, nothing that traffic may point at is moved or lowered (I9).
+func (s *Snapshot) TrafficKnown() bool {
+	for _, r := range s.Routers {
+		if !r.Known() {
+			return false
+		}
+	}
+	return true
+}
+
+// ServiceWeight is the largest weight any place of any router gives the
+// Service now; a managed route that points at it counts as traffic even at
+// weight 0 and is reported as at least 1.
+func (s *Snapshot) ServiceWeight(name string) int64 {
+	var most int64
+	for _, r := range s.Routers {
+		for _, at := range r.Observation.Observed {
+			most = max(most, placeWeight(at, func(d Destination) bool { return d.Service == name }))
+		}
+	}
+	return most
+}
+
+// HashWeight is the largest weight any place gives the revision now, joining
+// service → selector → ReplicaSet, or the hash the routed object itself names.
+func (s *Snapshot) HashWeight(hash string) int64 {
+	if hash == "" {
+		return 0
+	}
+	var most int64
+	for _, r := range s.Routers {
+		for _, at := range r.Observation.Observed {
+			most = max(most, placeWeight(at, func(d Destination) bool { return s.DestinationHash(d) == hash }))
+		}
+	}
+	return most
+}
+
+// DestinationHash is the revision a destination reaches: the hash it names,
+// else the one its Service selects.
+func (s *Snapshot) DestinationHash(d Destination) string {
+	if d.Hash != "" {
+		return d.Hash
+	}
+	return s.ServiceHash(d.Service)
+}
+
+func placeWeight(at Observed, match func(Destination) bool) int64 {
+	var sum int64
+	canary := false
+	for _, d := range at.Traffic.Destinations {
+		if !match(d) {
+			continue
+		}
+		sum += int64(d.Weight)
+		canary = canary || d.Role == RoleCanary
+	}
+	if canary && sum == 0 && len(at.Traffic.Managed) > 0 {
+		return 1
+	}
+	return sum
+}
