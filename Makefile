@@ -1,0 +1,70 @@
+# Sluice. `make` lists the targets; README.md tells the story.
+SHELL := /bin/bash
+GO ?= go
+export SLUICE_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sluice
+BIN := bin
+# Race detection needs a C compiler; without one the tests run all the same.
+RACE := $(shell $(GO) env CC | xargs -I{} sh -c 'command -v {} >/dev/null 2>&1 && echo -race')
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+BUNDLED := gatewayapi prometheus
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build the controller and the bundled plugins into bin/.
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/controller ./cmd/controller
+	@for p in $(BUNDLED); do echo "building plugin $$p"; CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/plugins/$$p ./plugins/$$p || exit 1; done
+
+.PHONY: control-plane
+control-plane: require ## Build the real Kubernetes control plane for tests (cached).
+	@$(GO) run ./test/devcluster/cmd/devcluster build control-plane
+
+.PHONY: test
+test: control-plane ## Unit tests, conformance, a short simulation, tests on the real control plane.
+	SLUICE_SIM_SEEDS=$(or $(SEEDS),300) $(GO) test $(if $(RACE),$(RACE)) -timeout 20m ./...
+
+.PHONY: demo
+demo: require ## A real canary through a real gateway; KEEP=1 leaves it running.
+	$(GO) run ./test/demo $(if $(KEEP),-keep)
+
+.PHONY: sim
+sim: ## The simulator with many random interleavings: make sim SEEDS=10000.
+	SLUICE_SIM_SEEDS=$(or $(SEEDS),5000) $(GO) test -count=1 -timeout 60m -run Random -v ./core/internal/sim | grep -v '^=== '
+
+.PHONY: bench
+bench: control-plane ## Figures as counts and ratios: drift repair, rest, requests.
+	$(GO) test -count=1 -run '^$$' -bench . -benchtime 1x -timeout 60m ./test/bench/...
+
+.PHONY: generate
+generate: ## Regenerate deepcopy, CRDs and protobuf code.
+	./tools/generate.sh
+
+.PHONY: generate-check
+generate-check: ## Fail when committed generated code is stale.
+	./tools/generate.sh --check
+
+.PHONY: lint
+lint: ## golangci-lint with the import rules of the architecture.
+	./tools/lint.sh
+
+.PHONY: fmt
+fmt: ## gofmt everything.
+	gofmt -w cmd core sdk plugins test examples
+
+.PHONY: up
+up: control-plane ## A development cluster to play with, until Ctrl-C.
+	$(GO) run ./test/devcluster/cmd/devcluster up
+
+.PHONY: clean
+clean: ## Remove build results (not the cache of foreign programs).
+	rm -rf $(BIN)
+
+.PHONY: require
+require:
+	@command -v $(GO) >/dev/null || { echo "Go is missing: install Go 1.26 or newer (https://go.dev/dl)"; exit 1; }
+	@command -v git >/dev/null || { echo "git is missing: install it; building the control plane needs it"; exit 1; }
+	@[ "$$(uname -s)" = Linux ] || { echo "the tests and the demo need Linux: they run a control plane and a network namespace"; exit 1; }
