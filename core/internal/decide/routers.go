@@ -24,6 +24,9 @@ func (p *planner) routers() {
 		if !r.Known() {
 			p.blind = true
 		}
+		if again := r.Observation.Recheck; again > 0 {
+			p.wake(p.s.Now.Add(again))
+		}
 	}
 	for name, problem := range p.s.Providers {
 		_ = name

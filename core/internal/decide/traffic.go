@@ -19,7 +19,7 @@ func (p *planner) traffic() {
 	} else if !p.initial() && p.stableRS != nil {
 		weight := p.weight()
 		for _, r := range p.active() {
-			if r.Problem == nil {
+			if r.Known() && !r.Conflicts() {
 				p.route(r, weight)
 			}
 		}

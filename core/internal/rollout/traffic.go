@@ -231,7 +231,17 @@ type Router struct {
 
 // Known reports whether the traffic behind the router is known. A releasing
 // router whose stored config became invalid refers to something that was
-// deleted: it carries nothing.
+// deleted: it carries nothing. An invalid config may still be observable, so
+// that an abort can go on.
 func (r Router) Known() bool {
-	return r.Problem == nil || r.Problem.Class == ProblemConflict || r.Releasing && r.Problem.Class == ProblemInvalid
+	if r.Problem == nil || r.Problem.Class == ProblemConflict {
+		return true
+	}
+	return r.Problem.Class == ProblemInvalid && (r.Releasing || len(r.Observation.Observed) > 0)
+}
+
+// Conflicts reports that another rollout holds a claim: this one must not
+// touch the route.
+func (r Router) Conflicts() bool {
+	return r.Problem != nil && r.Problem.Class == ProblemConflict
 }
