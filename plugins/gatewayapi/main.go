@@ -1,0 +1,6 @@
+// Command gatewayapi is the Sluice plugin that splits traffic by the weights of Kubernetes Gateway API routes.
+package main
+
+import "github.com/sluice-rollouts/sluice/sdk/plugin"
+
+func main() { plugin.Serve(info(), service()) }
