@@ -27,6 +27,11 @@ control-plane: require ## Build the real Kubernetes control plane for tests (cac
 test: control-plane ## Unit tests, conformance, a short simulation, tests on the real control plane.
 	SLUICE_SIM_SEEDS=$(or $(SEEDS),300) $(GO) test $(if $(RACE),$(RACE)) -timeout 20m ./...
 
+.PHONY: e2e
+e2e: require ## Tests against a real gateway and a real Prometheus (built on first use).
+	@$(GO) run ./test/devcluster/cmd/devcluster build control-plane traefik prometheus
+	SLUICE_E2E=1 $(GO) test -count=1 -timeout 20m ./plugins/... ./test/devcluster/...
+
 .PHONY: demo
 demo: require ## A real canary through a real gateway; KEEP=1 leaves it running.
 	$(GO) run ./test/demo $(if $(KEEP),-keep)

@@ -109,7 +109,7 @@ func identify(o *objects.Typed[route], p gatewayv1.ParentReference) parentID {
 		namespace: string(deref(p.Namespace, gatewayv1.Namespace(o.Ref.Namespace))),
 		name:      string(p.Name),
 		section:   string(deref(p.SectionName, "")),
-		port:      int32(deref(p.Port, 0)),
+		port:      deref(p.Port, 0),
 	}
 }
 

@@ -228,7 +228,7 @@ func marked(r route, l label) bool { return l.key != "" && r.Metadata.Labels[l.k
 func weightOf(ref gatewayv1.BackendRef) int32 { return deref(ref.Weight, 1) }
 
 // portOf is a backendRef's port, 0 if it has none.
-func portOf(ref gatewayv1.BackendRef) int32 { return int32(deref(ref.Port, 0)) }
+func portOf(ref gatewayv1.BackendRef) int32 { return deref(ref.Port, 0) }
 
 // place names a rule in an observation.
 func place(o *objects.Typed[route], s split) string {
