@@ -1,0 +1,262 @@
+package plugins
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
+)
+
+// Its end is noticed at once, not at the next call, and it comes back.
+func TestKilledPluginIsBack(t *testing.T) {
+	// No health checks: nothing but the exit itself can tell.
+	w := newWorld(t, func(t *timing) { t.healthEvery = time.Hour }, "evil")
+	mustObserve(w, "evil")
+	pid, generation := w.pid("evil"), w.router("evil").Generation()
+	kill(t, pid, 9)
+	w.eventually("another process", func() bool { return w.State("evil") == StateReady && w.pid("evil") != pid })
+	assert.NotEqual(t, generation, w.router("evil").Generation())
+	assert.Equal(t, 1.0, w.count("restarts", "evil"))
+	assert.Contains(t, w.waitEvent(EventFailed, "evil").Message, "it ended: signal: killed")
+	w.waitEvent(EventRecovered, "evil")
+	mustObserve(w, "evil")
+}
+
+// A plugin that stands still is found by the health check and replaced.
+func TestStoppedPluginIsReplaced(t *testing.T) {
+	w := newWorld(t, func(t *timing) { t.health = 100 * time.Millisecond }, "evil")
+	mustObserve(w, "evil")
+	pid := w.pid("evil")
+	kill(t, pid, 19)
+	w.eventually("another process", func() bool { return w.State("evil") == StateReady && w.pid("evil") != pid })
+	assert.False(t, alive(pid))
+	assert.Contains(t, w.waitEvent(EventFailed, "evil").Message, "health check failed (DeadlineExceeded)")
+}
+
+func TestPluginThatDoesNotServe(t *testing.T) {
+	w := newWorld(t, nil, "evil")
+	w.SetConfig(list("{name: evil, args: [not-serving]}"))
+	w.router("evil")
+	w.waitEvent(EventFailed, "health check says NOT_SERVING")
+}
+
+// A call that hangs costs its caller its deadline and nobody else anything.
+func TestHungCall(t *testing.T) {
+	w := newWorld(t, func(t *timing) { t.observe = time.Second; t.healthEvery = time.Hour }, "evil", "other")
+	mustObserve(w, "other")
+	mustObserve(w, "evil")
+	pid, other := w.pid("evil"), w.pid("other")
+
+	_, problem := observe(w, "evil", "hang")
+	require.NotNil(t, problem)
+	assert.Equal(t, rollout.ProblemUnavailable, problem.Class)
+	assert.Equal(t, `plugin "evil" did not answer TrafficRouter/Observe in time`, problem.Message)
+	assert.Positive(t, problem.Retry)
+	w.eventually("a health check on suspicion", func() bool { return w.count("health", "evil", "OK") == 1 })
+	mustObserve(w, "evil")
+	assert.Equal(t, pid, w.pid("evil"), "one slow call is no reason to kill it")
+
+	// One that stands still as a whole is killed on suspicion.
+	_, problem = observe(w, "evil", "stop")
+	require.NotNil(t, problem)
+	w.eventually("another process", func() bool { return w.State("evil") == StateReady && w.pid("evil") != pid })
+	mustObserve(w, "other")
+	assert.Equal(t, other, w.pid("other"))
+}
+
+func TestCrashInCall(t *testing.T) {
+	for _, how := range []string{"exit", "panic"} {
+		t.Run(how, func(t *testing.T) {
+			w := newWorld(t, nil, "evil")
+			mustObserve(w, "evil")
+			_, problem := observe(w, "evil", how)
+			require.NotNil(t, problem)
+			assert.Equal(t, rollout.ProblemUnavailable, problem.Class)
+			w.eventually("its return", func() bool {
+				_, problem := observe(w, "evil", "")
+				return problem == nil
+			})
+		})
+	}
+}
+
+// Whatever goes wrong at the start, the reason is told, the plugin is tried
+// again, others work, and nothing is left of the attempt.
+func TestStartFailures(t *testing.T) {
+	for mode, want := range map[string]string{
+		"exit":                 "it ended during its start: exit status 3",
+		"panic":                "it said last: panic: no configuration found",
+		"garbage":              "Unrecognized remote plugin message: hello, world",
+		"long-line":            "Unrecognized remote plugin message",
+		"silent":               "it did not shake hands within",
+		"tcp":                  `it announced a "tcp" address; only unix sockets are accepted`,
+		"foreign-socket":       "it announced a socket outside of its own directory",
+		"netrpc":               "it announced a socket that is not there",
+		"wrong-version":        "incompatible API version with plugin",
+		"exit-after-handshake": "exit status 4",
+		"describe-hang":        "Describe failed (DeadlineExceeded)",
+		"describe-stop":        "Describe failed (DeadlineExceeded)",
+		"describe-exit":        "it ended while it was configured: exit status 5; it said last: cannot find my licence",
+		"no-services":          "its answer to Describe breaks the contract: it offers no service this host knows",
+		"bad-name":             "is not made of lower-case letters",
+		"bad-version":          `version "latest" is not a semantic version`,
+		"bad-selector":         "kinds[1].label_selector",
+	} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, func(t *timing) {
+				t.describe = 500 * time.Millisecond
+				if mode == "silent" {
+					t.start = 2 * time.Second
+				}
+			}, "evil", "other")
+			w.SetConfig(list("{name: evil, args: [" + mode + "]}"))
+			p := w.problemOf("evil", want)
+			assert.Equal(t, rollout.ProblemUnavailable, p.Class)
+			assert.Equal(t, "PluginUnavailable", p.Reason)
+			assert.NotContains(t, p.Message, "\n")
+			w.eventually("another attempt", func() bool { return w.count("restarts", "evil") >= 2 })
+			mustObserve(w, "other")
+
+			w.SetConfig(nil)
+			w.eventually("repair", func() bool { return w.State("evil") == StateReady })
+		})
+	}
+}
+
+// A crash loop slows down: 1, 2, 4 … 60 s, ±20 %.
+func TestBackoff(t *testing.T) {
+	s := &supervisor{deps: &deps{timing: defaultTiming()}}
+	for failures, want := range []float64{1, 2, 4, 8, 16, 32, 60, 60, 60} {
+		for range 50 {
+			assert.InDelta(t, want, s.pause(failures).Seconds(), want*0.2+1e-9)
+		}
+	}
+	assert.InDelta(t, 60, s.pause(1_000_000).Seconds(), 12.1)
+}
+
+// What a plugin logs, however it does, is not more than a log.
+func TestLogs(t *testing.T) {
+	t.Run("a flood is cut", func(t *testing.T) {
+		w := newWorld(t, nil, "evil")
+		w.SetConfig(list("{name: evil, args: [flood]}"))
+		mustObserve(w, "evil")
+		w.eventually("a count of what was dropped", func() bool { return strings.Contains(w.logged(), "lines were dropped") })
+		mustObserve(w, "evil")
+		assert.Less(t, len(w.logs), 2000)
+	})
+	t.Run("what breaks go-plugin's parser does not break the host", func(t *testing.T) {
+		w := newWorld(t, nil, "evil")
+		w.SetConfig(list("{name: evil, args: [log-bomb]}"))
+		mustObserve(w, "evil")
+		w.eventually("the lines", func() bool { return strings.Contains(w.logged(), "I am the controller") })
+		for line := range strings.Lines(w.logged()) {
+			if strings.Contains(line, "I am the controller") {
+				assert.Contains(t, line, `"plugin"="evil"`)
+				assert.Contains(t, line, `"level"="warn"`)
+			}
+		}
+	})
+}
+
+func (w *world) logged() (all string) {
+	w.note(func() { all = strings.Join(w.logs, "\n") })
+	return all
+}
+
+// The whole process group goes, also when the plugin itself ends first.
+func TestGrandchildren(t *testing.T) {
+	w := newWorld(t, nil, "evil")
+	w.SetConfig(list("{name: evil, args: [grandchild]}"))
+	mustObserve(w, "evil")
+	pid := w.pid("evil")
+	children := childrenOf(t, pid)
+	require.Len(t, children, 1)
+	kill(t, pid, 9)
+	w.eventually("the end of both", func() bool { return !alive(pid) && !alive(children[0]) })
+}
+
+func childrenOf(t *testing.T, pid int) (pids []int) {
+	t.Helper()
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	require.NoError(t, err)
+	for _, task := range tasks {
+		data, err := os.ReadFile(task)
+		require.NoError(t, err)
+		for field := range strings.FieldsSeq(string(data)) {
+			var child int
+			_, err := fmt.Sscan(field, &child)
+			require.NoError(t, err)
+			pids = append(pids, child)
+		}
+	}
+	return pids
+}
+
+func TestPluginThatIgnoresSigterm(t *testing.T) {
+	w := newWorld(t, nil, "evil")
+	w.SetConfig(list("{name: evil, args: [ignore-sigterm]}"))
+	mustObserve(w, "evil")
+	pid := w.pid("evil")
+	w.stop()
+	assert.False(t, alive(pid))
+}
+
+// The controller is killed with SIGKILL: its plugins go with it.
+func TestOrphans(t *testing.T) {
+	if os.Getenv("SLUICE_TEST_CONTROLLER") != "" {
+		w := newWorld(t, nil, "evil", "other")
+		mustObserve(w, "evil")
+		mustObserve(w, "other")
+		fmt.Printf("\nplugins %d %d\n", w.pid("evil"), w.pid("other"))
+		<-context.Background().Done()
+	}
+	controller := exec.Command(os.Args[0], "-test.run=^TestOrphans$")
+	controller.Env = append(os.Environ(), "SLUICE_TEST_CONTROLLER=1", "SLUICE_TEST_EVIL="+evil, "TMPDIR="+t.TempDir())
+	out, err := controller.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, controller.Start())
+	var a, b int
+	for lines := bufio.NewScanner(out); a == 0 && lines.Scan(); {
+		_, _ = fmt.Sscanf(lines.Text(), "plugins %d %d", &a, &b)
+	}
+	require.NotZero(t, a)
+	require.True(t, alive(a) && alive(b))
+	require.NoError(t, controller.Process.Kill())
+	_ = controller.Wait()
+	require.Eventually(t, func() bool { return !alive(a) && !alive(b) }, patience, 5*time.Millisecond)
+}
+
+// Crashing again and again uses nothing up.
+func TestCrashesLeaveNothing(t *testing.T) {
+	w := newWorld(t, nil, "evil")
+	mustObserve(w, "evil")
+	files, routines := openFiles(t), runtime.NumGoroutine()
+	for range 20 {
+		pid := w.pid("evil")
+		kill(t, pid, 9)
+		w.eventually("its return", func() bool { return w.pid("evil") != pid && w.State("evil") == StateReady })
+	}
+	w.eventually("as many files and goroutines as before", func() bool {
+		// Polling takes a goroutine or two of its own; a leak would be 20.
+		return openFiles(t) <= files+5 && runtime.NumGoroutine() <= routines+5
+	})
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	files, err := os.ReadDir("/proc/self/fd")
+	require.NoError(t, err)
+	return len(files)
+}
