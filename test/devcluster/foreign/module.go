@@ -1,0 +1,29 @@
+package foreign
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// ModuleDir returns the folder with the sources of a module that Sluice's own
+// module requires, in the version it requires, downloading it if need be. It is
+// how tests read upstream's manifests without copies of them in the repository.
+func ModuleDir(ctx context.Context, module string) (string, error) {
+	root, err := Root()
+	if err != nil {
+		return "", err
+	}
+	tool, err := findGo(ctx, root)
+	if err != nil {
+		return "", err
+	}
+	if _, err := tool.output(ctx, root, "mod", "download", module); err != nil {
+		return "", fmt.Errorf("fetching module %s: %w", module, err)
+	}
+	out, err := tool.output(ctx, root, "list", "-m", "-f", "{{.Dir}}", module)
+	if err != nil {
+		return "", fmt.Errorf("finding module %s: %w", module, err)
+	}
+	return strings.TrimSpace(out), nil
+}

@@ -1,0 +1,77 @@
+// Package foreign builds the programs that a development cluster consists of and
+// that are not Sluice's own: the Kubernetes control plane, Traefik, Prometheus,
+// kubectl; and the cluster's supervisor, which tests start by path like them.
+//
+// Each foreign program has a Go module of its own under test/, so that its
+// dependencies never mix with Sluice's. Finished binaries are kept in
+// $SLUICE_CACHE (default ${XDG_CACHE_HOME:-~/.cache}/sluice) under a key made of
+// all that could change them, so that a second build is a lookup.
+package foreign
+
+import "time"
+
+// Program is something that Build can build.
+type Program struct {
+	// Name is what people call it, for progress lines and errors.
+	Name string
+
+	file     string   // name of the binary
+	dir      string   // module folder, from the repository's root
+	pkg      string   // package to build, as the go command takes it
+	sources  []string // folders of our own Go files that go into it, from the root
+	tags     string   // build tags, comma-separated
+	stampOf  string   // module whose version the stamps carry
+	stamps   func(v string) []string
+	expected time.Duration // of a build from nothing on two cores, for the progress line
+}
+
+// The programs there are.
+var (
+	// ControlPlane is etcd, kube-apiserver, kube-controller-manager,
+	// kube-scheduler and KWOK in one file; the first argument names the component.
+	ControlPlane = &Program{
+		Name: "control plane", file: "cluster", dir: "test/cluster", pkg: ".",
+		sources: []string{"test/cluster"},
+		stampOf: "k8s.io/kubernetes", stamps: kubernetesStamps, expected: 9 * time.Minute,
+	}
+	// Kubectl is kubectl of the control plane's version.
+	Kubectl = &Program{
+		Name: "kubectl", file: "kubectl", dir: "test/cluster", pkg: "k8s.io/kubernetes/cmd/kubectl",
+		stampOf: "k8s.io/kubernetes", stamps: kubernetesStamps, expected: time.Minute,
+	}
+	// Traefik is the gateway.
+	Traefik = &Program{
+		Name: "traefik", file: "traefik", dir: "test/components/traefik",
+		pkg:     "github.com/traefik/traefik/v3/cmd/traefik",
+		stampOf: "github.com/traefik/traefik/v3",
+		stamps: func(v string) []string {
+			return []string{"github.com/traefik/traefik/v3/pkg/version.Version=" + v}
+		},
+		expected: 5 * time.Minute,
+	}
+	// Prometheus is the metrics server, with Kubernetes discovery only and
+	// without its web interface.
+	Prometheus = &Program{
+		Name: "prometheus", file: "prometheus", dir: "test/components/prometheus",
+		pkg:     "github.com/prometheus/prometheus/cmd/prometheus",
+		tags:    "remove_all_sd,enable_kubernetes_sd",
+		stampOf: "github.com/prometheus/prometheus",
+		stamps: func(v string) []string {
+			return []string{"github.com/prometheus/common/version.Version=" + v}
+		},
+		expected: 3 * time.Minute,
+	}
+	// Supervisor is the parent of a cluster's processes.
+	Supervisor = &Program{
+		Name: "cluster supervisor", file: "supervisor", dir: ".", pkg: "./test/devcluster/cmd/supervisor",
+		sources:  []string{"test/devcluster/cmd/supervisor", "test/devcluster/internal/supervise"},
+		expected: 10 * time.Second,
+	}
+)
+
+// kubernetesStamps tells the components their version; without it kubectl warns
+// and some clients refuse the server.
+func kubernetesStamps(v string) []string {
+	const at = "k8s.io/component-base/version."
+	return []string{at + "gitVersion=" + v, at + "gitTreeState=clean"}
+}
