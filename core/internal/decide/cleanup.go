@@ -49,6 +49,9 @@ func (p *planner) drainOthers() {
 	if l := p.canary.ScaleDownDelayRevisionLimit; l != nil {
 		limit = *l
 	}
+	if p.initial() && !p.enough(p.newRS, p.want) {
+		return // until the first promotion every pod may be serving
+	}
 	var kept int32
 	for _, rs := range p.others {
 		if rollout.SpecReplicas(rs) == 0 || !p.idle(rs) {
@@ -66,6 +69,9 @@ func (p *planner) drainOthers() {
 // drain sets the deadline, waits for it, then scales to 0 and drops it in the
 // same write.
 func (p *planner) drain(rs *appsv1.ReplicaSet, delay int32) {
+	if p.writes(rs) {
+		return // the write in this plan starts the next pass
+	}
 	from := rollout.SpecReplicas(rs)
 	deadline, err := time.Parse(time.RFC3339, rs.Annotations[v1alpha1.AnnotationScaleDownDeadline])
 	switch {
@@ -87,6 +93,24 @@ func (p *planner) drain(rs *appsv1.ReplicaSet, delay int32) {
 	}
 }
 
+// writes reports that the plan already holds a write of the ReplicaSet: another
+// one would be computed from a version that is gone by then.
+func (p *planner) writes(rs *appsv1.ReplicaSet) bool {
+	for _, op := range p.plan.Ops {
+		switch o := op.(type) {
+		case rollout.UpdateReplicaSet:
+			if o.Name == rs.Name {
+				return true
+			}
+		case rollout.AdoptReplicaSet:
+			if o.Name == rs.Name {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // trimReplicaSets deletes the oldest empty ReplicaSets beyond
 // revisionHistoryLimit.
 func (p *planner) trimReplicaSets() {
@@ -101,7 +125,7 @@ func (p *planner) trimReplicaSets() {
 	for i := len(p.others) - 1; i >= 0 && excess > 0; i-- {
 		rs := p.others[i]
 		if rollout.SpecReplicas(rs) != 0 || rs.Status.Replicas != 0 || rs.Status.ObservedGeneration < rs.Generation ||
-			rs.DeletionTimestamp != nil || !p.idle(rs) {
+			rs.DeletionTimestamp != nil || !p.idle(rs) || p.writes(rs) {
 			continue
 		}
 		excess--

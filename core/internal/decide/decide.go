@@ -12,7 +12,9 @@ import (
 // Decide returns what should happen next for the snapshot. The same snapshot
 // always gives the same plan.
 func Decide(s *rollout.Snapshot) rollout.Plan {
-	p := &planner{s: s, ro: s.Rollout, plan: &rollout.Plan{}, total: s.TotalWeight(), want: s.Replicas()}
+	// A total or a count that makes no sense is reported by valid(); the
+	// arithmetic goes on with one that does.
+	p := &planner{s: s, ro: s.Rollout, plan: &rollout.Plan{}, total: max(1, s.TotalWeight()), want: max(0, s.Replicas())}
 	p.identify()
 	p.valid()
 	p.routers()
@@ -72,11 +74,22 @@ func (p *planner) step() *v1alpha1.CanaryStep {
 	return nil
 }
 
-func (p *planner) initial() bool  { return p.stable == "" }
+// initial reports that there is no stable revision: not yet, or not any more
+// because somebody deleted its ReplicaSet, and its template with it. Then the
+// new revision has nothing to take turns with.
+func (p *planner) initial() bool { return p.stableRS == nil && !p.promoted() }
+
 func (p *planner) promoted() bool { return p.stable != "" && p.stable == p.hash }
 
-// aborted is false for a promoted revision: there is nothing to give up.
-func (p *planner) aborted() bool { return p.ro.Status.Abort && !p.promoted() }
+// aborted is false for a promoted revision and for the first one: there is
+// nothing to go back to.
+func (p *planner) aborted() bool { return p.ro.Status.Abort && p.moving() }
+
+// halted: a person, or an analysis that could not tell, wants nothing to go
+// forward.
+func (p *planner) halted() bool {
+	return p.ro.Spec.Paused || p.pausedFor(v1alpha1.PauseReasonInconclusiveAnalysis) != nil
+}
 
 // moving reports whether an update is under way.
 func (p *planner) moving() bool { return !p.initial() && !p.promoted() }

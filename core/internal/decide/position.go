@@ -15,8 +15,13 @@ func (p *planner) position() {
 	switch {
 	case p.promoted() && (st.Abort || st.AbortedAt != nil):
 		p.move(rollout.Transition{Kind: rollout.TransitionForgetAbort, Index: p.end()})
+	case p.initial() && (st.Abort || st.AbortedAt != nil):
+		p.move(rollout.Transition{Kind: rollout.TransitionForgetAbort, Index: st.CurrentStepIndex})
 	case p.aborted() && st.AbortedAt == nil:
 		p.move(rollout.Transition{Kind: rollout.TransitionAborted, Index: p.restart()})
+	case p.aborted() && st.PromoteFull && !p.veto && !p.ro.Spec.Paused:
+		// Full promotion asked for after the abort overrules it.
+		p.move(rollout.Transition{Kind: rollout.TransitionSkip, Index: p.end()})
 	case p.aborted():
 		// Stays aborted until a person retries or the template changes.
 	case st.AbortedAt != nil:
@@ -24,6 +29,9 @@ func (p *planner) position() {
 	case p.failedRun():
 	case p.late():
 	case p.ro.Spec.Paused || p.veto || p.promoted():
+	case p.pausedFor(v1alpha1.PauseReasonInconclusiveAnalysis) != nil && !st.PromoteFull:
+		p.hold(rollout.Hold{Reason: rollout.HoldPaused, What: "an analysis could not tell whether the new revision is good",
+			EndedBy: "a promote, or an abort"})
 	case p.skipping():
 		p.move(rollout.Transition{Kind: rollout.TransitionSkip, Index: p.end()})
 	case p.step() == nil || p.initial():
@@ -126,9 +134,12 @@ func (p *planner) promote() {
 		return
 	}
 	message := "Initial deploy"
+	if p.blind && p.stable != "" {
+		return // the router that cannot be asked is held
+	}
 	if p.moving() {
-		if p.blind || !p.settled(p.total) {
-			return // traffic() says what it waits for
+		if !p.serves(p.total) {
+			return // services() and traffic() say what it waits for
 		}
 		message = fmt.Sprintf("Completed all %d canary steps", len(p.steps()))
 		if p.ro.Status.PromoteFull {
@@ -144,7 +155,7 @@ func (p *planner) complete() {
 	var done bool
 	switch {
 	case step.SetWeight != nil:
-		done = p.atDesired() && p.settled(*step.SetWeight)
+		done = p.atDesired() && p.serves(*step.SetWeight)
 	case step.Pause != nil:
 		done = p.pauseOver(*step.Pause)
 	case step.Analysis != nil:
@@ -167,9 +178,6 @@ func (p *planner) stepName() string {
 // pauseOver starts a pause, or says whether it is over: its time has passed,
 // or a person removed the condition.
 func (p *planner) pauseOver(pause v1alpha1.RolloutPause) bool {
-	if p.pausedFor(v1alpha1.PauseReasonInconclusiveAnalysis) != nil {
-		return false
-	}
 	cond := p.pausedFor(v1alpha1.PauseReasonCanaryPauseStep)
 	if cond == nil {
 		if p.ro.Status.ControllerPause {

@@ -205,7 +205,7 @@ func (p *planner) desired(weight int32) rollout.Traffic {
 		TotalWeight: p.total,
 		Destinations: []rollout.Destination{
 			{Role: rollout.RoleStable, Service: p.canary.StableService, Hash: p.stable, Weight: p.total - weight},
-			{Role: rollout.RoleCanary, Service: p.canary.CanaryService, Hash: p.hash, Weight: weight},
+			{Role: rollout.RoleCanary, Service: p.canary.CanaryService, Hash: p.behindCanary(), Weight: weight},
 		},
 		ManagedNames: p.managedNames(),
 	}
@@ -232,6 +232,16 @@ func (p *planner) settled(weight int32) bool {
 		}
 	}
 	return true
+}
+
+// serves reports that the wanted revision gets exactly this weight: the canary
+// name may still reach another one. With spec.replicas 0 nobody can serve
+// anything, and nothing waits for it.
+func (p *planner) serves(weight int32) bool {
+	if p.want == 0 {
+		return true
+	}
+	return p.settled(weight) && (weight == 0 || p.s.ServiceHash(p.canary.CanaryService) == p.hash)
 }
 
 // converged reports that the data plane serves the objects as they are and

@@ -18,9 +18,15 @@ func (p *planner) runs() {
 	p.plan.BackgroundRun = p.currentRun(v1alpha1.RolloutTypeBackground)
 	if !p.analysing() {
 		p.plan.StepRun, p.plan.BackgroundRun = nil, nil
-	} else if !p.veto && !p.moved() && !p.ro.Spec.Paused {
-		p.startStep()
-		p.startBackground()
+	} else if !p.veto && !p.ro.Spec.Paused {
+		if !p.moved() {
+			p.startStep()
+		}
+		// A resume after an inconclusive run is used up by the step it ends, so
+		// the run that answers it starts in the same pass.
+		if !p.moved() || p.plan.Transition.Kind == rollout.TransitionStep && p.resumedInconclusive() {
+			p.startBackground()
+		}
 	}
 	p.stopOthers()
 }

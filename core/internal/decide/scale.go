@@ -23,6 +23,9 @@ func (p *planner) scale() {
 // resize puts size, bookkeeping annotations and minReadySeconds of one
 // ReplicaSet into at most one write.
 func (p *planner) resize(rs *appsv1.ReplicaSet, target int32) {
+	if p.writes(rs) {
+		return
+	}
 	from := rollout.SpecReplicas(rs)
 	to := p.floor(rs, target)
 	ann := map[string]*string{}

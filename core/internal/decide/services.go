@@ -44,7 +44,11 @@ func (p *planner) point(name string, rs *appsv1.ReplicaSet) {
 			What: fmt.Sprintf("Service %s moves to ReplicaSet %s when %d pods are available, %d are", name, rs.Name, need, have)})
 		return
 	}
-	if weight := p.s.ServiceWeight(name); from != "" && (weight > 0 || !p.drained()) {
+	// The stable name may leave a revision without pods though it carries
+	// weight: nobody is served there. What the canary name carries was not
+	// meant for the next revision.
+	dead := name == p.canary.StableService && rollout.Available(p.s.ByHash(from)) == 0
+	if weight := p.s.ServiceWeight(name); from != "" && !dead && (weight > 0 || !p.drained()) {
 		p.hold(rollout.Hold{Reason: rollout.HoldWaitingForTraffic, EndedBy: "its weight reaching 0",
 			What: fmt.Sprintf("Service %s carries weight %d and moves to ReplicaSet %s when it carries nothing", name, weight, rs.Name)})
 		return

@@ -26,7 +26,7 @@ func (p *planner) canaryTarget() int32 {
 	switch {
 	case p.initial() && !p.ro.Spec.Paused:
 		return p.want
-	case p.aborted(), p.plan.Invalid != "", p.ro.Spec.Paused:
+	case p.aborted(), p.plan.Invalid != "", p.halted():
 		return now // cleanup() lowers it after an abort
 	}
 	return p.podsFor(p.goal())

@@ -32,14 +32,17 @@ func (p *planner) traffic() {
 // was acknowledged where the pods for more are missing.
 func (p *planner) weight() int32 {
 	switch {
-	case p.promoted():
-		return p.returning()
-	case p.aborted(), rollout.Available(p.newRS) == 0, p.s.ServiceHash(p.canary.CanaryService) != p.hash:
+	case p.lagging():
+		return p.total
+	case p.promoted(), p.aborted(), rollout.Available(p.newRS) == 0, p.s.ServiceHash(p.canary.CanaryService) != p.hash:
 		// A canary Service that still selects another revision is drained
 		// before it moves.
 		return 0
 	}
 	goal := p.goal()
+	if p.halted() {
+		return min(p.acknowledged(), goal)
+	}
 	if p.enough(p.newRS, p.podsFor(goal)) {
 		return goal
 	}
@@ -68,15 +71,21 @@ func (p *planner) acknowledged() int32 {
 	return w.Canary.Weight
 }
 
-// returning keeps all weight on the canary name after a promotion until the
-// stable name has moved to the new revision; then the weight returns. The
-// stable name moves only while it carries nothing.
-func (p *planner) returning() int32 {
+// lagging reports that the stable name still reaches a revision that is not
+// stable any more, and the canary name the one that is. After a promotion all
+// weight stays on the canary name, whatever comes next, until the stable name
+// has moved; and that moves only while it carries nothing.
+func (p *planner) lagging() bool {
 	at := p.s.ServiceHash(p.canary.StableService)
-	if at != p.hash && at != "" && p.s.ServiceHash(p.canary.CanaryService) == p.hash {
-		return p.total
+	return at != "" && at != p.stable && p.s.ServiceHash(p.canary.CanaryService) == p.stable
+}
+
+// behindCanary is the revision that weight on the canary name is meant for.
+func (p *planner) behindCanary() string {
+	if p.lagging() {
+		return p.stable
 	}
-	return 0
+	return p.hash
 }
 
 // route asks one router for the weight unless it carries it already, the pods
@@ -86,6 +95,7 @@ func (p *planner) route(r rollout.Router, weight int32) {
 	matches := r.Observation.Matches(want)
 	p.clock(r, matches)
 	if matches {
+		p.intend(p.remembered(r), weight) // a pass that died after its write did not record it
 		if r.Observation.Convergence == rollout.ConvergencePending {
 			p.hold(rollout.Hold{Reason: rollout.HoldWaitingForTraffic, What: r.Plugin + ": " + r.Observation.Message,
 				EndedBy: "the data plane accepting the route", Blocking: p.overdue(r)})
@@ -96,7 +106,10 @@ func (p *planner) route(r rollout.Router, weight int32) {
 		return
 	}
 	entry := p.remembered(r)
-	if !p.recorded(r) || p.needsIntent(r) && !sameWeights(p.stored(r).Intended, p.weights(weight)) {
+	// A settle time that counted for the traffic before must not count for the
+	// traffic after, not even if this process dies between the two writes.
+	counting := p.stored(r) != nil && p.stored(r).SettledSince != nil
+	if counting || !p.recorded(r) || p.needsIntent(r) && !sameWeights(p.stored(r).Intended, p.weights(weight)) {
 		p.intend(entry, weight)
 		p.add(rollout.RecordIntent{Identity: rollout.Identity{OpID: "intent/" + rollout.OpID(r.Plugin)},
 			What: fmt.Sprintf("router %s, weight %d", r.Plugin, weight)})
@@ -153,12 +166,12 @@ func (p *planner) mayRaise(weight int32) bool {
 	if p.veto || p.blind || p.moved() {
 		return false
 	}
-	need := p.podsFor(weight)
-	if p.enough(p.newRS, need) {
+	need, rs := p.podsFor(weight), p.s.ByHash(p.behindCanary())
+	if p.enough(rs, need) {
 		return true
 	}
 	p.hold(rollout.Hold{Reason: rollout.HoldWaitingForPods, EndedBy: "pods of the new revision becoming available",
-		What: fmt.Sprintf("weight %d needs %d pods of revision %s, %d are available", weight, need, p.hash, rollout.Available(p.newRS))})
+		What: fmt.Sprintf("weight %d needs %d pods of revision %s, %d are available", weight, need, p.behindCanary(), rollout.Available(rs))})
 	return false
 }
 
@@ -166,9 +179,13 @@ func (p *planner) mayRaise(weight int32) bool {
 // as much as the revision it comes from could serve.
 func (p *planner) mayReturn(weight int32) bool {
 	need := int32(int64(p.total-weight) * int64(p.want) / int64(p.total))
-	have := rollout.Available(p.stableRS)
+	to := p.stableRS // the pods that will get it: the name may lag behind
+	if at := p.s.ServiceHash(p.canary.StableService); at != "" {
+		to = p.s.ByHash(at)
+	}
+	have := rollout.Available(to)
 	source := rollout.Available(p.s.ByHash(p.s.ServiceHash(p.canary.CanaryService)))
-	if p.enough(p.stableRS, need) || have >= max(1, source) {
+	if p.enough(to, need) || have >= max(1, source) {
 		return true
 	}
 	p.hold(rollout.Hold{Reason: rollout.HoldWaitingForPods, Blocking: true, EndedBy: "pods of the stable revision becoming available",
@@ -194,7 +211,7 @@ func (p *planner) overdue(r rollout.Router) bool {
 // weights is the status form of a canary weight.
 func (p *planner) weights(weight int32) v1alpha1.TrafficWeights {
 	return v1alpha1.TrafficWeights{
-		Canary: v1alpha1.WeightDestination{Weight: weight, ServiceName: p.canary.CanaryService, PodTemplateHash: p.hash},
+		Canary: v1alpha1.WeightDestination{Weight: weight, ServiceName: p.canary.CanaryService, PodTemplateHash: p.behindCanary()},
 		Stable: v1alpha1.WeightDestination{Weight: p.total - weight, ServiceName: p.canary.StableService, PodTemplateHash: p.stable},
 	}
 }

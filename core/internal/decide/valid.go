@@ -96,8 +96,8 @@ func (p *planner) validTraffic() {
 		p.invalid(at+"pingPong", "is not supported by this version; use stableService and canaryService")
 	case c.DynamicStableScale:
 		p.invalid(at+"dynamicStableScale", "is not supported by this version; remove it")
-	case p.total <= 0:
-		p.invalid(at+"trafficRouting.maxTrafficWeight", "%d must be greater than 0", p.total)
+	case p.s.TotalWeight() <= 0:
+		p.invalid(at+"trafficRouting.maxTrafficWeight", "%d must be greater than 0", p.s.TotalWeight())
 	case len(p.active()) == 0:
 		p.invalid(at+"trafficRouting", "names no router; add one, e.g. under plugins")
 	}

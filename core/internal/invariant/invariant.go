@@ -184,18 +184,28 @@ func (c *checker) lowers(o rollout.UpdateReplicaSet) {
 	if hash == stable && int64(o.To) < c.want {
 		c.broken("I8", o, "stable %s is lowered to %d below spec.replicas %d", o.Name, o.To, c.want)
 	}
-	if o.To == 0 && hash != stable && !c.delayed(rs) {
+	if o.To > 0 || c.want == 0 || c.updating(hash) {
+		return
+	}
+	if hash != stable && !c.delayed(rs) {
 		c.broken("I4", o, "%s is scaled to 0 before its scale-down delay has passed", o.Name)
 	}
-	if o.To == 0 && c.selected(hash) {
+	if c.selected(hash) {
 		c.broken("I4", o, "%s is scaled to 0 while a Service selects it", o.Name)
 	}
+}
+
+// updating reports that the revision is under update and follows its weight,
+// down to setWeight 0: delays are for a revision that leaves.
+func (c *checker) updating(hash string) bool {
+	st := c.s.Rollout.Status
+	return hash == c.plan.Hash && hash != st.StableRS && !st.Abort
 }
 
 // delayed reports that the ReplicaSet has no delay or that it has passed.
 func (c *checker) delayed(rs *appsv1.ReplicaSet) bool {
 	canary := c.s.Rollout.Spec.Strategy.Canary
-	if canary == nil || c.want == 0 {
+	if canary == nil {
 		return true
 	}
 	at, err := time.Parse(time.RFC3339, rs.Annotations[v1alpha1.AnnotationScaleDownDeadline])
@@ -246,7 +256,11 @@ func (c *checker) points(o rollout.PointService) {
 	if o.From == "" && rollout.Available(to) < rollout.SpecReplicas(to) {
 		c.broken("I6", o, "Service %s is adopted by a revision that is not fully available", o.Name)
 	}
-	if w := c.s.ServiceWeight(o.Name); o.From != "" && w > 0 {
+	// The stable name may leave a revision without pods: nobody is served
+	// there. What the canary name carries was not meant for the next revision.
+	canary := c.s.Rollout.Spec.Strategy.Canary
+	dead := canary != nil && o.Name == canary.StableService && rollout.Available(c.s.ByHash(o.From)) == 0
+	if w := c.s.ServiceWeight(o.Name); o.From != "" && w > 0 && !dead {
 		c.broken("I6", o, "Service %s moves while it carries weight %d", o.Name, w)
 	}
 }
@@ -278,8 +292,8 @@ func (c *checker) transition() {
 // carriesAll: a revision becomes stable only when every place of every active
 // router gives it everything.
 func (c *checker) carriesAll() {
-	if c.s.Rollout.Status.StableRS == "" {
-		return
+	if c.s.ByHash(c.s.Rollout.Status.StableRS) == nil || c.want == 0 {
+		return // there is nothing to take the traffic from
 	}
 	for _, r := range c.s.Routers {
 		if r.Releasing {

@@ -58,6 +58,9 @@ func (r *recorder) paused() {
 }
 
 func (r *recorder) completed() {
+	if r.new.CurrentPodHash == "" {
+		return // nothing has been started yet
+	}
 	status := corev1.ConditionFalse
 	if r.new.StableRS != "" && r.new.StableRS == r.new.CurrentPodHash {
 		status = corev1.ConditionTrue
@@ -124,6 +127,9 @@ func (r *recorder) progressing() {
 	created, found := r.started()
 	switch {
 	case r.new.Abort:
+		if r.abortMessage == "" {
+			r.abortMessage = fmt.Sprintf("Rollout aborted update to revision %d", r.plan.Revision)
+		}
 		if r.set(t, corev1.ConditionFalse, v1alpha1.ReasonRolloutAborted, r.abortMessage) {
 			r.edge(corev1.EventTypeWarning, v1alpha1.EventRolloutAborted, r.abortMessage)
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
@@ -61,18 +62,23 @@ func (r *recorder) told(op rollout.Op) (Event, bool) {
 	case rollout.PointService:
 		return normal(v1alpha1.EventSwitchService, "Switched selector for service '%s' from '%s' to '%s'", o.Name, o.From, o.To)
 	case rollout.RouteTraffic:
-		if old := r.old.Canary.Weights; old == nil || old.Canary.Weight != o.Weights.Canary.Weight {
-			var from int32
-			if old != nil {
-				from = old.Canary.Weight
-			}
+		var from int32
+		if old := r.old.Canary.Weights; old != nil {
+			from = old.Canary.Weight
+		}
+		if from != o.Weights.Canary.Weight {
 			return normal(v1alpha1.EventTrafficWeightUpdated, "Traffic weight updated from %d to %d", from, o.Weights.Canary.Weight)
 		}
 	}
 	return Event{}, false
 }
 
+// failed tells of what went wrong. A conflict did not: somebody else wrote
+// first, and the next pass looks at that.
 func failed(op rollout.Op, err error) (Event, bool) {
+	if apierrors.IsConflict(err) {
+		return Event{}, false
+	}
 	warning := func(reason string) (Event, bool) {
 		return Event{Type: corev1.EventTypeWarning, Reason: reason, Message: err.Error()}, true
 	}

@@ -30,6 +30,7 @@ func (r *recorder) position() {
 			fmt.Sprintf("Rollout step %d/%d completed (%s)", *t.Index, len(r.s.Rollout.Spec.Strategy.Canary.Steps), t.Step))
 	case rollout.TransitionSkip:
 		r.unpause()
+		st.Abort, st.AbortedAt = false, nil
 		st.CurrentStepIndex = t.Index
 	case rollout.TransitionPause:
 		st.PauseConditions = append(st.PauseConditions, v1alpha1.PauseCondition{Reason: t.Pause, StartTime: r.now()})

@@ -127,6 +127,17 @@ func (r *recorder) analysis() {
 	if r.applied && r.plan.Transition.Kind != rollout.TransitionStep && clearsStepRun(r.plan.Transition.Kind) {
 		c.CurrentBackgroundAnalysisRunStatus = nil
 	}
+	if len(r.new.PauseConditions) == 0 &&
+		(replaced(r.old.Canary.CurrentStepAnalysisRunStatus, c.CurrentStepAnalysisRunStatus) ||
+			replaced(r.old.Canary.CurrentBackgroundAnalysisRunStatus, c.CurrentBackgroundAnalysisRunStatus)) {
+		// The new run answers the person who resumed; the resume is used up.
+		r.new.ControllerPause = false
+	}
+}
+
+// replaced reports that an inconclusive run has given way to another one.
+func replaced(before, after *v1alpha1.RolloutAnalysisRunStatus) bool {
+	return before != nil && after != nil && before.Name != after.Name
 }
 
 func clearsStepRun(kind rollout.TransitionKind) bool {
