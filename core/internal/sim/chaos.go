@@ -1,0 +1,233 @@
+package sim
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+)
+
+// Chaos plays n turns in an order nobody would choose: caches that lag, each
+// kind for itself, restarts before any write, people and faults at any moment.
+// Heal ends it.
+func (w *World) Chaos(r *rand.Rand, n int) {
+	for range n {
+		if w.Err != nil {
+			return
+		}
+		switch p := r.Intn(100); {
+		case p < 45:
+			w.deliver(kinds[r.Intn(len(kinds))])
+		case p < 70:
+			if w.queued {
+				w.pass()
+			}
+		case p < 88:
+			if at, ok := w.due(); ok {
+				w.advance(at)
+			}
+		case p < 89:
+			w.restart()
+		case p < 91:
+			w.CrashBefore = w.Writes + 1 + r.Intn(5)
+		default:
+			w.disturb(r)
+		}
+	}
+}
+
+// versions that people deploy.
+var versions = []string{"v1", "v2", "v3", "v4"}
+
+// disturb lets somebody do something, or something break.
+func (w *World) disturb(r *rand.Rand) {
+	if w.Rollout() == nil {
+		return
+	}
+	version := versions[r.Intn(len(versions))]
+	switch r.Intn(25) {
+	case 0, 1:
+		w.Deploy(version)
+	case 2, 3, 4, 5:
+		w.Resume()
+	case 6:
+		w.Abort()
+	case 7, 8:
+		w.Retry()
+	case 9:
+		w.PromoteFull()
+	case 10, 11:
+		w.Scale(int32(r.Intn(7)))
+	case 12:
+		w.SetPaused(!w.Rollout().Spec.Paused)
+	case 13:
+		steps := RandomSteps(r, w.total())
+		w.Edit(fmt.Sprintf("edits the steps to %s", describe(steps)), func(ro *v1alpha1.Rollout) { ro.Spec.Strategy.Canary.Steps = steps })
+	case 14, 15:
+		w.disturbRoute(r)
+	case 16, 17:
+		w.disturbPlugin(r)
+	case 18:
+		w.Crash(version)
+	case 19:
+		w.Recover(version)
+	case 20, 21:
+		w.note("a pod of " + version + " is killed")
+		w.KillPod(version)
+	case 22:
+		w.disturbObjects(r)
+	case 23:
+		w.disturbRuns(r)
+	case 24:
+		w.disturbRouters(r)
+	}
+}
+
+func (w *World) disturbRoute(r *rand.Rand) {
+	routes := list[*Route](w.store.live, kindRoute)
+	route := routes[r.Intn(len(routes))]
+	canary := int32(r.Int63n(w.total() + 1))
+	w.EditRoute(route.Name, r.Intn(len(route.Places)), canary, int32(w.total())-canary)
+}
+
+// disturbRouters changes which routers the Rollout names, and what they write:
+// what is left behind must be released.
+func (w *World) disturbRouters(r *rand.Rand) {
+	names := sortedKeys(w.Plugins)
+	routes := list[*Route](w.store.live, kindRoute)
+	plugins := map[string]json.RawMessage{}
+	first := r.Intn(len(names))
+	shift := r.Intn(len(routes))
+	for i := range 1 + r.Intn(len(names)) {
+		plugins[names[(first+i)%len(names)]] = Block(routes[(shift+i)%len(routes)].Name)
+	}
+	w.Edit(fmt.Sprintf("edits the routers to %s", plugins), func(ro *v1alpha1.Rollout) {
+		ro.Spec.Strategy.Canary.TrafficRouting.Plugins = plugins
+	})
+}
+
+func (w *World) disturbPlugin(r *rand.Rand) {
+	for _, name := range sortedKeys(w.Plugins) {
+		p := w.Plugins[name]
+		switch r.Intn(5) {
+		case 0:
+			w.PluginDown(name)
+		case 1, 2:
+			w.PluginUp(name)
+		case 3:
+			p.Asking = true
+			w.note("router plugin " + name + " is being asked")
+			w.PluginChanged()
+		case 4:
+			p.Refuse = 1 + r.Intn(3)
+			w.note("router plugin " + name + " refuses")
+		}
+	}
+}
+
+// disturbObjects removes what a Rollout refers to, or puts it back.
+func (w *World) disturbObjects(r *rand.Rand) {
+	switch r.Intn(5) {
+	case 0:
+		w.note("a user deletes the analysis template")
+		w.must(w.store.remove(byUser, key{kindTemplate, Template}, "", ""))
+	case 1, 2:
+		w.putBack()
+	case 3:
+		w.Plugins[RouterPlugin].Installed = false
+		w.note("the router plugin is uninstalled")
+		w.PluginChanged()
+	case 4:
+		all := list[*appsv1.ReplicaSet](w.store.live, kindReplicaSet)
+		if len(all) > 0 {
+			rs := all[r.Intn(len(all))]
+			w.note("a user deletes ReplicaSet " + rs.Name)
+			w.must(w.store.remove(byUser, key{kindReplicaSet, rs.Name}, "", ""))
+			delete(w.pods, rs.Name)
+		}
+	}
+}
+
+func (w *World) disturbRuns(r *rand.Rand) {
+	all := list[*v1alpha1.AnalysisRun](w.store.live, kindAnalysisRun)
+	if len(all) > 0 {
+		run := all[r.Intn(len(all))]
+		w.note("a user deletes AnalysisRun " + run.Name)
+		w.must(w.store.remove(byUser, key{kindAnalysisRun, run.Name}, "", ""))
+	}
+}
+
+// putBack creates what is missing.
+func (w *World) putBack() {
+	if w.store.live[key{kindTemplate, Template}] == nil {
+		w.note("the analysis template is back")
+		w.AddTemplate(Template)
+	}
+	for _, name := range []string{StableService, CanaryService} {
+		if w.Service(name) == nil {
+			w.AddService(name)
+		}
+	}
+}
+
+// Heal ends every fault.
+func (w *World) Heal() {
+	w.CrashBefore = 0
+	for _, name := range sortedKeys(w.Plugins) {
+		w.Plugins[name].Refuse = 0
+		w.PluginUp(name)
+	}
+	for _, version := range versions {
+		if w.Broken[version] {
+			w.Recover(version)
+		}
+	}
+	w.putBack()
+	w.Verdict = func(*v1alpha1.AnalysisRun) Verdict {
+		return Verdict{Phase: v1alpha1.AnalysisPhaseSuccessful, After: time.Second}
+	}
+}
+
+// Finish does what a person would do until the Rollout is healthy: nothing that
+// holds it may be beyond their reach.
+func (w *World) Finish() {
+	for range 40 {
+		w.Rest()
+		w.CheckRest()
+		ro := w.Rollout()
+		if w.Err != nil || ro.Status.Phase == v1alpha1.RolloutPhaseHealthy {
+			return
+		}
+		switch {
+		case ro.Spec.Paused:
+			w.SetPaused(false)
+		case ro.Status.Abort:
+			w.Retry()
+		case len(ro.Status.PauseConditions) > 0:
+			w.Resume()
+		}
+	}
+	w.failf("nothing a person does makes it healthy: %s", statusLine(w.Rollout()))
+}
+
+// RandomSteps makes up to five steps.
+func RandomSteps(r *rand.Rand, total int64) []v1alpha1.CanaryStep {
+	var steps []v1alpha1.CanaryStep
+	for range r.Intn(6) {
+		switch r.Intn(5) {
+		case 0, 1:
+			steps = append(steps, SetWeight(int32(int64(r.Intn(11))*total/10)))
+		case 2:
+			steps = append(steps, Pause(int32(1+r.Intn(20))))
+		case 3:
+			steps = append(steps, Pause(0))
+		case 4:
+			steps = append(steps, Analysis())
+		}
+	}
+	return steps
+}

@@ -1,0 +1,83 @@
+package sim
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
+)
+
+// EndState is everything that is stored, without times and versions, one line
+// a fact, so that two runs can be compared.
+func (w *World) EndState() string {
+	var out []string
+	if ro := w.Rollout(); ro != nil {
+		out = append(out, "spec "+encoded(ro.Spec), "annotations "+encoded(ro.Annotations))
+		out = append(out, statusFacts(ro.Status)...)
+	}
+	for _, rs := range list[*appsv1.ReplicaSet](w.store.live, kindReplicaSet) {
+		out = append(out, fmt.Sprintf("ReplicaSet %s %d/%d %s", rs.Name, rs.Status.AvailableReplicas, rollout.SpecReplicas(rs), encoded(rs.Annotations)))
+	}
+	for _, name := range []string{StableService, CanaryService} {
+		if svc := w.Service(name); svc != nil {
+			out = append(out, fmt.Sprintf("Service %s %s %s", name, encoded(svc.Spec.Selector), encoded(svc.Annotations)))
+		}
+	}
+	for _, r := range list[*Route](w.store.live, kindRoute) {
+		out = append(out, fmt.Sprintf("Route %s %s", r.Name, places(r.Places)))
+	}
+	for _, run := range list[*v1alpha1.AnalysisRun](w.store.live, kindAnalysisRun) {
+		out = append(out, fmt.Sprintf("AnalysisRun %s %s", run.Name, run.Status.Phase))
+	}
+	text := strings.Join(out, "\n")
+	for hash, name := range w.journal.alias {
+		text = strings.ReplaceAll(text, hash, name)
+	}
+	return text
+}
+
+// statusFacts lists the conditions by type: their order tells when they
+// changed, which a restart may shift.
+func statusFacts(st v1alpha1.RolloutStatus) []string {
+	st = *st.DeepCopy()
+	var out []string
+	conditions := map[string]string{}
+	for _, c := range st.Conditions {
+		conditions[string(c.Type)] = fmt.Sprintf("condition %s %s %s %q", c.Type, c.Status, c.Reason, c.Message)
+	}
+	for _, k := range slices.Sorted(maps.Keys(conditions)) {
+		out = append(out, conditions[k])
+	}
+	st.Conditions = nil
+	if st.AbortedAt != nil {
+		st.AbortedAt = &metav1.Time{Time: epoch}
+	}
+	for i := range st.PauseConditions {
+		st.PauseConditions[i].StartTime = metav1.NewTime(epoch)
+	}
+	for i := range st.Canary.Routers {
+		r := &st.Canary.Routers[i]
+		for _, at := range []**metav1.Time{&r.Since, &r.SettledSince} {
+			if *at != nil {
+				*at = &metav1.Time{Time: epoch}
+			}
+		}
+	}
+	// Observed generations count writes of spec, which a restart does not add.
+	return append(out, "status "+encoded(st))
+}
+
+func encoded(v any) string {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return err.Error()
+	}
+	return string(raw)
+}

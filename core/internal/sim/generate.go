@@ -1,0 +1,109 @@
+package sim
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand"
+	"slices"
+	"time"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/decide"
+)
+
+// Random is a cluster and a Rollout that follow from the seed.
+func Random(seed int64) (*World, *rand.Rand) {
+	r := rand.New(rand.NewSource(seed))
+	w := New(Options{
+		Latency:   time.Duration(1+r.Intn(2000)) * time.Millisecond,
+		StartUp:   time.Duration(1+r.Intn(8000)) * time.Millisecond,
+		Verdict:   randomVerdict(r),
+		MaxPasses: 20000,
+	})
+	total := int32(100)
+	if r.Intn(5) == 0 {
+		total = 100_000_000
+	}
+	w.AddService(StableService)
+	w.AddService(CanaryService)
+	w.AddTemplate(Template)
+	ro := NewRollout("v1", int32(r.Intn(7)), RandomSteps(r, int64(total))...)
+	canary := ro.Spec.Strategy.Canary
+	canary.TrafficRouting.Plugins = map[string]json.RawMessage{}
+	for i := range 1 + r.Intn(2) {
+		plugin, route := RouterPlugin, "app"
+		if i > 0 {
+			plugin, route = "mesh", "app-mesh"
+		}
+		canary.TrafficRouting.Plugins[plugin] = Block(route)
+		w.Plugins[plugin] = &Plugin{Installed: true, Up: true, Silent: r.Intn(4) == 0, External: r.Intn(4) == 0,
+			Lag: time.Duration(r.Intn(3000)) * time.Millisecond}
+		if r.Intn(2) == 0 {
+			w.Plugins[plugin].Settle = time.Duration(r.Intn(5000)) * time.Millisecond
+		}
+		w.AddRoute(route, total, []string{"rule-0", "rule-1"}[:1+r.Intn(2)]...)
+	}
+	if total != 100 {
+		canary.TrafficRouting.MaxTrafficWeight = &total
+	}
+	randomFields(r, canary)
+	if r.Intn(4) == 0 {
+		deadline := int32(20 + r.Intn(100))
+		ro.Spec.ProgressDeadlineSeconds, ro.Spec.ProgressDeadlineAbort = &deadline, r.Intn(2) == 0
+	}
+	w.Create(ro)
+	w.note("steps " + describe(canary.Steps))
+	return w, r
+}
+
+func randomFields(r *rand.Rand, canary *v1alpha1.CanaryStrategy) {
+	number := func(n int) *int32 {
+		v := int32(r.Intn(n))
+		return &v
+	}
+	if r.Intn(3) == 0 {
+		canary.ScaleDownDelaySeconds = number(40)
+	}
+	if r.Intn(3) == 0 {
+		canary.AbortScaleDownDelaySeconds = number(20)
+	}
+	if r.Intn(5) == 0 {
+		canary.ScaleDownDelayRevisionLimit = number(3)
+	}
+	if r.Intn(5) == 0 {
+		canary.MinPodsPerReplicaSet = number(4)
+	}
+	if r.Intn(6) == 0 {
+		canary.ReplicaProgressThreshold = &v1alpha1.ReplicaProgressThreshold{
+			Type: v1alpha1.ReplicaProgressThresholdPercent, Value: int32(50 + r.Intn(51))}
+	}
+	if r.Intn(4) == 0 {
+		canary.Analysis = &v1alpha1.RolloutAnalysisBackground{RolloutAnalysis: *Analysis().Analysis, StartingStep: number(3)}
+	}
+}
+
+func randomVerdict(r *rand.Rand) func(*v1alpha1.AnalysisRun) Verdict {
+	return func(*v1alpha1.AnalysisRun) Verdict {
+		v := Verdict{Phase: v1alpha1.AnalysisPhaseSuccessful, After: time.Duration(r.Intn(20000)) * time.Millisecond}
+		switch r.Intn(10) {
+		case 0:
+			v.Phase = v1alpha1.AnalysisPhaseFailed
+		case 1:
+			v.Phase = v1alpha1.AnalysisPhaseError
+		case 2, 3:
+			v.Phase = v1alpha1.AnalysisPhaseInconclusive
+		}
+		return v
+	}
+}
+
+func describe(steps []v1alpha1.CanaryStep) string {
+	var out []string
+	for _, s := range steps {
+		out = append(out, decide.DescribeStep(s))
+	}
+	return fmt.Sprint(out)
+}
+
+func sortedKeys[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,338 @@
+package sim
+
+import (
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
+)
+
+// watcher is what the oracles remember between writes.
+type watcher struct {
+	plan rollout.Plan
+	// carried is when a revision last had weight on any route or in any data
+	// plane; one that has it now is in carrying.
+	carrying map[string]bool
+	carried  map[string]time.Time
+	// resumed: a person removed pause conditions since the controller last
+	// added one.
+	resumed bool
+	// attempt grows with everything after which an analysis may be run anew.
+	attempt int
+	runs    map[string]int
+}
+
+func newWatcher() watcher {
+	return watcher{carrying: map[string]bool{}, carried: map[string]time.Time{}, runs: map[string]int{}}
+}
+
+// judge holds a committed write of the controller against the store and the
+// data plane as they are, not as the planner believed. A write that would have
+// been right on what the caches showed is only counted: no controller can see
+// what has not been delivered.
+func (w *World) judge(c change) {
+	if c.by == byUser {
+		w.userChanged(c)
+	}
+	if c.by != byController {
+		return
+	}
+	switch obj := c.after.(type) {
+	case *Route:
+		w.judgeRoute(c.before.(*Route), obj)
+	case *corev1.Service:
+		w.judgeService(c.before.(*corev1.Service), obj)
+	case *appsv1.ReplicaSet:
+		if before, ok := c.before.(*appsv1.ReplicaSet); ok {
+			w.judgeReplicaSet(before, obj)
+		}
+	case *v1alpha1.AnalysisRun:
+		if c.before == nil {
+			w.judgeRun(obj)
+		}
+	case *v1alpha1.Rollout:
+		w.judgeStatus(c.before.(*v1alpha1.Rollout), obj)
+	case nil:
+		if rs, ok := c.before.(*appsv1.ReplicaSet); ok {
+			w.judgeDeletion(rs)
+		}
+	}
+}
+
+func (w *World) userChanged(c change) {
+	if _, ok := c.before.(*v1alpha1.AnalysisRun); ok && c.after == nil {
+		w.watch.attempt++
+	}
+	before, _ := c.before.(*v1alpha1.Rollout)
+	after, _ := c.after.(*v1alpha1.Rollout)
+	if before != nil && after != nil && len(after.Status.PauseConditions) < len(before.Status.PauseConditions) {
+		w.watch.resumed = true
+		w.watch.attempt++
+	}
+}
+
+// broken fails the run, or counts it when a cache was behind.
+func (w *World) broken(rule, format string, args ...any) {
+	if w.stale() {
+		w.Soft++
+		return
+	}
+	w.failf("oracle "+rule+": "+format, args...)
+}
+
+// stale reports a change by somebody else that the controller has not seen.
+func (w *World) stale() bool {
+	for i, c := range w.store.log {
+		if c.by != byController && i >= w.cache.shown[c.key.kind] {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *World) replicas() int64 {
+	return int64((&rollout.Snapshot{Rollout: w.Rollout()}).Replicas())
+}
+
+func (w *World) total() int64 {
+	return int64((&rollout.Snapshot{Rollout: w.Rollout()}).TotalWeight())
+}
+
+// hashOf is the revision a Service reaches now.
+func (w *World) hashOf(service string) string {
+	svc := w.Service(service)
+	if svc == nil {
+		return ""
+	}
+	return svc.Spec.Selector[v1alpha1.LabelPodTemplateHash]
+}
+
+func (w *World) byHash(hash string) *appsv1.ReplicaSet {
+	if hash == "" {
+		return nil
+	}
+	for _, rs := range list[*appsv1.ReplicaSet](w.store.live, kindReplicaSet) {
+		if rollout.Hash(rs) == hash {
+			return rs
+		}
+	}
+	return nil
+}
+
+func (w *World) available(hash string) int64 { return int64(rollout.Available(w.byHash(hash))) }
+
+// everyPlace calls f with each place as written and as served.
+func (w *World) everyPlace(f func(Place)) {
+	for _, r := range list[*Route](w.store.live, kindRoute) {
+		for _, p := range r.Places {
+			f(p)
+		}
+		for _, p := range w.served[r.Name] {
+			f(p)
+		}
+	}
+}
+
+// weightOf is the largest weight any place gives what matches.
+func (w *World) weightOf(matches func(service string) bool) int64 {
+	var most int64
+	w.everyPlace(func(p Place) {
+		var sum int64
+		for _, b := range p.Backends {
+			if matches(b.Service) {
+				sum += int64(b.Weight)
+			}
+		}
+		most = max(most, sum)
+	})
+	return most
+}
+
+func (w *World) hashWeight(hash string) int64 {
+	return w.weightOf(func(svc string) bool { return hash != "" && w.hashOf(svc) == hash })
+}
+
+// trackTraffic notes when revisions stop carrying traffic.
+func (w *World) trackTraffic() {
+	for hash := range w.watch.carrying {
+		w.watch.carried[hash] = w.now
+	}
+	clear(w.watch.carrying)
+	for _, rs := range list[*appsv1.ReplicaSet](w.store.live, kindReplicaSet) {
+		if hash := rollout.Hash(rs); w.hashWeight(hash) > 0 {
+			w.watch.carrying[hash] = true
+			w.watch.carried[hash] = w.now
+		}
+	}
+}
+
+// enough is S1's capacity: floor(w·N/W) pods, or the user's threshold of them.
+func (w *World) enough(have, need int64) bool {
+	t := w.Rollout().Spec.Strategy.Canary.ReplicaProgressThreshold
+	switch {
+	case t == nil || t.Value < 0:
+		return have >= need
+	case t.Type == v1alpha1.ReplicaProgressThresholdPods:
+		return have >= min(int64(t.Value), need)
+	}
+	return have*100 >= int64(t.Value)*need
+}
+
+// judgeRoute is S1, S4, S10 and S17: weights add up, and what rises has pods.
+func (w *World) judgeRoute(before, after *Route) {
+	ro := w.Rollout()
+	canary := ro.Spec.Strategy.Canary
+	if canary == nil {
+		return
+	}
+	for i, place := range after.Places {
+		var sum int64
+		for j, b := range place.Backends {
+			sum += int64(b.Weight)
+			if b.Weight < 0 {
+				w.failf("oracle S4: weight %d of %s", b.Weight, b.Service)
+			}
+			if b.Weight > before.Places[i].Backends[j].Weight {
+				w.judgeRaise(before.Places[i], b)
+			}
+		}
+		if sum != w.total() {
+			w.failf("oracle S4: weights of %s sum to %d instead of %d", place.Name, sum, w.total())
+		}
+	}
+}
+
+// judgeRaise: the pods behind the name can serve its new weight. Traffic may
+// come back to stable pods that are no fewer than those it leaves.
+func (w *World) judgeRaise(before Place, b Backend) {
+	ro := w.Rollout()
+	canary, hash := ro.Spec.Strategy.Canary, w.hashOf(b.Service)
+	moving := ro.Status.StableRS != ro.Status.CurrentPodHash
+	if b.Service == canary.CanaryService && moving && hash == ro.Status.CurrentPodHash {
+		if ro.Status.Abort {
+			w.broken("S10", "canary weight rises to %d after an abort", b.Weight)
+		}
+		var known int32
+		if aw := ro.Status.Canary.Weights; aw != nil {
+			known = aw.Canary.Weight
+		}
+		if ro.Spec.Paused && b.Weight > known {
+			w.broken("S17", "canary weight rises to %d while spec.paused is set", b.Weight)
+		}
+	}
+	if hash == "" {
+		return // an unmanaged Service reaches every pod
+	}
+	have := w.available(hash)
+	var source int64
+	for _, o := range before.Backends {
+		if o.Service == b.Service || o.Weight == 0 {
+			continue
+		}
+		source = max(source, w.available(w.hashOf(o.Service)))
+	}
+	if have == 0 && source > 0 {
+		w.broken("S1", "%s rises to %d and reaches %s, which has no pod, while others do", b.Service, b.Weight, hash)
+	}
+	back := b.Service == canary.StableService && have >= max(1, source)
+	if need := int64(b.Weight) * w.replicas() / w.total(); !w.enough(have, need) && !back {
+		w.broken("S1", "%s rises to %d with %d of %d pods of %s", b.Service, b.Weight, have, need, hash)
+	}
+}
+
+// judgeService is S3: no name that carries traffic moves, and none moves to
+// nothing.
+func (w *World) judgeService(before, after *corev1.Service) {
+	from, to := before.Spec.Selector[v1alpha1.LabelPodTemplateHash], after.Spec.Selector[v1alpha1.LabelPodTemplateHash]
+	if from == to {
+		return
+	}
+	rs := w.byHash(to)
+	switch have := w.available(to); {
+	case have == 0 && w.available(from) > 0:
+		w.broken("S3", "Service %s leaves %s for %s, which has no pod", after.Name, from, to)
+	case from == "" && (have == 0 || have < int64(rollout.SpecReplicas(rs))):
+		w.broken("S3", "Service %s is adopted for %s, which has %d of %d pods", after.Name, to, have, rollout.SpecReplicas(rs))
+	}
+	// The stable name may leave a revision without pods: nobody is served there,
+	// and its weight is meant for the stable revision. The canary name may not:
+	// its weight was not meant for the next revision.
+	if after.Name == w.Rollout().Spec.Strategy.Canary.StableService && w.available(from) == 0 {
+		return
+	}
+	if weight := w.weightOf(func(svc string) bool { return svc == after.Name }); from != "" && weight > 0 {
+		w.broken("S3", "Service %s moves from %s to %s while it carries weight %d", after.Name, from, to, weight)
+	}
+}
+
+// judgeReplicaSet is S2, S7 and S9: pods stay while traffic, or its delay,
+// needs them.
+func (w *World) judgeReplicaSet(before, after *appsv1.ReplicaSet) {
+	ro, hash := w.Rollout(), rollout.Hash(after)
+	from, to, want := rollout.SpecReplicas(before), rollout.SpecReplicas(after), w.replicas()
+	if to > from {
+		if int64(to) > want {
+			w.broken("S7", "%s is raised to %d with spec.replicas %d", after.Name, to, want)
+		}
+		if ro.Spec.Paused && hash == ro.Status.CurrentPodHash && hash != ro.Status.StableRS {
+			w.broken("S17", "%s is raised to %d while spec.paused is set", after.Name, to)
+		}
+	}
+	if to >= from {
+		return
+	}
+	share := w.hashWeight(hash)
+	if need := (share*want + w.total() - 1) / w.total(); int64(to) < need {
+		w.broken("S2", "%s is lowered to %d while weight %d on it needs %d", after.Name, to, share, need)
+	}
+	if hash == ro.Status.StableRS && int64(to) < want {
+		w.broken("S8", "stable %s is lowered to %d with spec.replicas %d", after.Name, to, want)
+	}
+	if to == 0 && want > 0 {
+		w.judgeDelay(after)
+	}
+}
+
+// judgeDelay is S9: a revision that has served stays for its delay.
+func (w *World) judgeDelay(rs *appsv1.ReplicaSet) {
+	ro, hash := w.Rollout(), rollout.Hash(rs)
+	last, served := w.watch.carried[hash]
+	canary := ro.Spec.Strategy.Canary
+	if !served || canary.ScaleDownDelayRevisionLimit != nil {
+		return
+	}
+	delay := canary.ScaleDownDelay()
+	abort, never := canary.AbortScaleDownDelay()
+	if hash == ro.Status.CurrentPodHash {
+		if !ro.Status.Abort {
+			return // under update it follows its weight, down to setWeight 0
+		}
+		if delay = abort; never {
+			w.broken("S9", "%s is scaled to 0 though abortScaleDownDelaySeconds is 0", rs.Name)
+		}
+	} else if !never {
+		delay = min(delay, abort) // the deadline may be from its own abort
+	}
+	if w.now.Before(last.Add(delay)) {
+		w.broken("S9", "%s is scaled to 0 %s after it last carried traffic", rs.Name, w.now.Sub(last))
+	}
+}
+
+func (w *World) judgeDeletion(rs *appsv1.ReplicaSet) {
+	ro, hash := w.Rollout(), rollout.Hash(rs)
+	if rollout.SpecReplicas(rs) != 0 || w.hashWeight(hash) > 0 || hash == ro.Status.StableRS || hash == ro.Status.CurrentPodHash {
+		w.broken("S9", "%s is deleted while it is in use", rs.Name)
+	}
+}
+
+// judgeRun is S13: one run for one purpose and attempt.
+func (w *World) judgeRun(run *v1alpha1.AnalysisRun) {
+	purpose := run.Labels[v1alpha1.LabelPodTemplateHash] + "/" + run.Labels[v1alpha1.LabelRolloutType] + "/" + run.Labels[v1alpha1.LabelStepIndex]
+	if at, ok := w.watch.runs[purpose]; ok && at == w.watch.attempt {
+		w.broken("S13", "AnalysisRun %s is a twin: %s was started in this attempt already", run.Name, purpose)
+	}
+	w.watch.runs[purpose] = w.watch.attempt
+}

@@ -1,0 +1,180 @@
+package sim
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
+)
+
+// judgeStatus is S5, S6, S15 and S17 for a status the controller wrote. What
+// was there before is what it saw: the write carries its version.
+func (w *World) judgeStatus(before, after *v1alpha1.Rollout) {
+	o, n := before.Status, after.Status
+	if o.AbortedAt != nil != (n.AbortedAt != nil) || o.CurrentPodHash != n.CurrentPodHash || o.CurrentStepHash != n.CurrentStepHash {
+		w.watch.attempt++
+	}
+	if len(n.PauseConditions) > len(o.PauseConditions) {
+		w.watch.resumed = false
+	}
+	w.judgePosition(before, after)
+	w.judgeForm(before, after)
+	if len(n.PauseConditions) < len(o.PauseConditions) && same(o.CurrentStepIndex, n.CurrentStepIndex) &&
+		o.CurrentPodHash == n.CurrentPodHash && o.CurrentStepHash == n.CurrentStepHash && !n.Abort && o.StableRS == n.StableRS && !o.PromoteFull {
+		w.failf("oracle S17: the controller removed a pause without going on")
+	}
+}
+
+func same(a, b *int32) bool { return (a == nil) == (b == nil) && (a == nil || *a == *b) }
+
+func at(index *int32) int {
+	if index == nil {
+		return 0
+	}
+	return int(*index)
+}
+
+// judgePosition is S5: an index that moves has a reason a person can find.
+func (w *World) judgePosition(before, after *v1alpha1.Rollout) {
+	o, n := before.Status, after.Status
+	if o.StableRS != n.StableRS {
+		w.judgePromotion(before, after)
+	}
+	canary := after.Spec.Strategy.Canary
+	if canary == nil || same(o.CurrentStepIndex, n.CurrentStepIndex) {
+		return
+	}
+	from, to, end := at(o.CurrentStepIndex), at(n.CurrentStepIndex), len(canary.Steps)
+	switch {
+	case o.CurrentPodHash != n.CurrentPodHash || o.CurrentStepHash != n.CurrentStepHash:
+		if rollback := n.StableRS == n.CurrentPodHash; rollback && to != end || !rollback && to != 0 {
+			w.failf("oracle S5: a reset goes to step %d of %d", to, end)
+		}
+	case o.AbortedAt == nil && n.AbortedAt != nil, o.AbortedAt != nil && n.AbortedAt == nil && !o.PromoteFull && n.StableRS != n.CurrentPodHash:
+		if to != 0 {
+			w.failf("oracle S5: an abort or retry goes to step %d", to)
+		}
+	case o.StableRS != n.StableRS, o.PromoteFull, n.StableRS == n.CurrentPodHash:
+		if to != end {
+			w.failf("oracle S5: a promotion goes to step %d of %d", to, end)
+		}
+	case to == from+1:
+		w.judgeStep(before, canary.Steps[from], from)
+	default:
+		w.failf("oracle S5: the index moves from %d to %d", from, to)
+	}
+}
+
+// judgeStep looks for what entitles the controller to leave the step.
+func (w *World) judgeStep(before *v1alpha1.Rollout, step v1alpha1.CanaryStep, index int) {
+	st := before.Status
+	if before.Spec.Paused {
+		w.failf("oracle S17: step %d completes while spec.paused is set", index)
+	}
+	switch {
+	case step.SetWeight != nil:
+		w.judgeWeight(before, *step.SetWeight, "S5", "step "+strconv.Itoa(index)+" completes")
+	case step.Pause != nil:
+		if st.ControllerPause && len(st.PauseConditions) == 0 && w.watch.resumed {
+			return
+		}
+		for _, c := range st.PauseConditions {
+			if c.Reason == v1alpha1.PauseReasonCanaryPauseStep && step.Pause.Duration != nil &&
+				!w.now.Before(c.StartTime.Add(time.Duration(step.Pause.DurationSeconds())*time.Second)) {
+				return
+			}
+		}
+		w.failf("oracle S5: pause step %d is left too early: %+v, resumed %v", index, st.PauseConditions, w.watch.resumed)
+	case step.Analysis != nil:
+		var run *v1alpha1.AnalysisRun
+		if st.Canary.CurrentStepAnalysisRunStatus != nil {
+			run = find[*v1alpha1.AnalysisRun](w.store.live, kindAnalysisRun, st.Canary.CurrentStepAnalysisRunStatus.Name)
+		}
+		if run == nil || run.Status.Phase != v1alpha1.AnalysisPhaseSuccessful || run.Labels[v1alpha1.LabelStepIndex] != strconv.Itoa(index) ||
+			run.Labels[v1alpha1.LabelPodTemplateHash] != st.CurrentPodHash {
+			w.broken("S5", "analysis step %d is left without a successful run", index)
+		}
+	}
+}
+
+// judgeWeight: every place of every active router carries and serves the
+// weight, and it reaches the new revision, which has the pods for it.
+func (w *World) judgeWeight(ro *v1alpha1.Rollout, weight int32, rule, what string) {
+	canary := ro.Spec.Strategy.Canary
+	if w.replicas() == 0 {
+		return // no pod takes any traffic, so steps are gone through without
+	}
+	for _, block := range rollout.Blocks(ro) {
+		if block.Releasing {
+			continue
+		}
+		name := routeName(block.Config)
+		route := find[*Route](w.store.live, kindRoute, name)
+		if route == nil {
+			w.broken(rule, "%s without route %s", what, name)
+			continue
+		}
+		for _, p := range append(clonePlaces(route.Places), w.served[name]...) {
+			for _, b := range p.Backends {
+				if b.Service == canary.CanaryService && b.Weight != weight {
+					w.broken(rule, "%s while %s/%s has weight %d instead of %d", what, name, p.Name, b.Weight, weight)
+				}
+			}
+		}
+	}
+	if hash := w.hashOf(canary.CanaryService); weight > 0 && hash != ro.Status.CurrentPodHash {
+		w.broken(rule, "%s while the canary Service reaches %s, not %s", what, hash, ro.Status.CurrentPodHash)
+	}
+	if need := int64(weight) * w.replicas() / w.total(); !w.enough(w.available(ro.Status.CurrentPodHash), need) {
+		w.broken(rule, "%s with %d of %d pods", what, w.available(ro.Status.CurrentPodHash), need)
+	}
+}
+
+// judgePromotion is S6.
+func (w *World) judgePromotion(before, after *v1alpha1.Rollout) {
+	st := after.Status
+	if st.StableRS != st.CurrentPodHash {
+		w.failf("oracle S6: %s becomes stable, which is not the current revision", st.StableRS)
+	}
+	if !w.enough(w.available(st.StableRS), w.replicas()) {
+		w.broken("S6", "%s becomes stable with %d of %d pods", st.StableRS, w.available(st.StableRS), w.replicas())
+	}
+	if w.byHash(before.Status.StableRS) == nil {
+		return // the first one, or somebody deleted the stable ReplicaSet
+	}
+	if at(before.Status.CurrentStepIndex) != len(before.Spec.Strategy.Canary.Steps) {
+		w.failf("oracle S6: promotion from step %d", at(before.Status.CurrentStepIndex))
+	}
+	if before.Spec.Paused {
+		w.failf("oracle S17: promotion while spec.paused is set")
+	}
+	w.judgeWeight(before, int32(w.total()), "S6", "promotion")
+}
+
+// judgeForm is S15: what every status must look like.
+func (w *World) judgeForm(before, after *v1alpha1.Rollout) {
+	o, n := before.Status, after.Status
+	switch n.Phase {
+	case v1alpha1.RolloutPhaseHealthy, v1alpha1.RolloutPhaseDegraded, v1alpha1.RolloutPhaseProgressing, v1alpha1.RolloutPhasePaused, "":
+	default:
+		w.failf("oracle S15: phase %q", n.Phase)
+	}
+	seen, _ := strconv.ParseInt(n.ObservedGeneration, 10, 64)
+	earlier, _ := strconv.ParseInt(o.ObservedGeneration, 10, 64)
+	if n.ObservedGeneration != "" && (seen > after.Generation || seen < earlier) {
+		w.failf("oracle S15: observedGeneration goes from %s to %s at generation %d", o.ObservedGeneration, n.ObservedGeneration, after.Generation)
+	}
+	types := map[v1alpha1.RolloutConditionType]bool{}
+	for _, c := range n.Conditions {
+		if types[c.Type] {
+			w.failf("oracle S15: condition %s is there twice", c.Type)
+		}
+		types[c.Type] = true
+		for _, old := range o.Conditions {
+			if old.Type == c.Type && old.Status == c.Status && !old.LastTransitionTime.Equal(&c.LastTransitionTime) && c.Type != v1alpha1.ConditionInvalidSpec {
+				w.failf("oracle S15: condition %s has another transition time and the same status", c.Type)
+			}
+		}
+	}
+}

@@ -1,0 +1,62 @@
+package sim_test
+
+import (
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/sluice-rollouts/sluice/core/internal/sim"
+)
+
+// TestRandom plays random clusters in random order. A failure prints the seed;
+// SLUICE_SIM_SEED=<seed> plays that one alone and tells the whole story,
+// SLUICE_SIM_SEEDS=<n> plays n of them.
+func TestRandom(t *testing.T) {
+	if text := os.Getenv("SLUICE_SIM_SEED"); text != "" {
+		seed := number(t, text)
+		w := play(seed)
+		t.Logf("seed %d\n%s", seed, w.Story())
+		if w.Err != nil {
+			t.Fatal(w.Err)
+		}
+		return
+	}
+	seeds := int64(300)
+	if text := os.Getenv("SLUICE_SIM_SEEDS"); text != "" {
+		seeds = number(t, text)
+	}
+	var passes, writes, soft, restarts, failed int
+	for seed := int64(1); seed <= seeds; seed++ {
+		w := play(seed)
+		passes, writes, soft, restarts = passes+w.Passes, writes+w.Writes, soft+w.Soft, restarts+w.Restarts
+		if w.Err != nil {
+			t.Errorf("seed %d: %v", seed, w.Err)
+			if failed++; failed == 10 {
+				t.Fatal("10 seeds failed; SLUICE_SIM_SEED=<seed> tells the story of one")
+			}
+		}
+	}
+	t.Logf("%d seeds, %d passes, %d writes, %d restarts, %d writes that were right only on what the caches showed",
+		seeds, passes, writes, restarts, soft)
+}
+
+func number(t *testing.T, text string) int64 {
+	t.Helper()
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%q is not a number", text)
+	}
+	return n
+}
+
+func play(seed int64) *sim.World {
+	w, r := sim.Random(seed)
+	for range 1 + r.Intn(4) {
+		w.Chaos(r, 100+r.Intn(400))
+		w.Heal()
+		w.Rest()
+		w.CheckRest()
+	}
+	w.Finish()
+	return w
+}

@@ -1,0 +1,133 @@
+package sim
+
+import (
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
+)
+
+// CheckRest fails the run unless the cluster, in which nothing happens by
+// itself any more, is in a state somebody can understand and end, and unless
+// the controller stays quiet in it (L3, S18).
+func (w *World) CheckRest() {
+	if w.Err != nil || w.Rollout() == nil {
+		return
+	}
+	if why := w.illegal(); why != "" {
+		w.failf("at rest in a state nobody ends: %s; %s; held by %s", why, statusLine(w.Rollout()), w.holds())
+		return
+	}
+	changes, writes := len(w.store.log), w.Writes
+	for range 20 {
+		w.pass()
+	}
+	if len(w.store.log) != changes || w.Writes != writes {
+		w.failf("not quiet at rest: %d writes in 20 passes, the last plan is %s", w.Writes-writes, w.lastOps())
+	}
+}
+
+// illegal says what is wrong with the state as a rest; "" when nothing is.
+func (w *World) illegal() string {
+	ro := w.Rollout()
+	switch ro.Status.Phase {
+	case v1alpha1.RolloutPhaseHealthy:
+		return w.unfinished(ro.Status.CurrentPodHash)
+	case v1alpha1.RolloutPhasePaused:
+		return endless(ro)
+	case v1alpha1.RolloutPhaseDegraded:
+		if condition(ro, v1alpha1.ConditionInvalidSpec) != nil {
+			return ""
+		}
+		if ro.Status.Abort {
+			return w.unfinished(ro.Status.StableRS)
+		}
+	}
+	if w.faulty() {
+		return ""
+	}
+	return "it is " + string(ro.Status.Phase) + " without a fault that explains it"
+}
+
+// endless: a pause must be one that a person ends. Those the clock ends are not
+// at rest.
+func endless(ro *v1alpha1.Rollout) string {
+	if ro.Spec.Paused {
+		return ""
+	}
+	for _, c := range ro.Status.PauseConditions {
+		if c.Reason == v1alpha1.PauseReasonInconclusiveAnalysis {
+			return ""
+		}
+	}
+	canary, index := ro.Spec.Strategy.Canary, at(ro.Status.CurrentStepIndex)
+	if canary != nil && index < len(canary.Steps) && canary.Steps[index].Pause != nil && canary.Steps[index].Pause.Duration == nil {
+		return ""
+	}
+	return fmt.Sprintf("paused at step %d, which is no pause without end", index)
+}
+
+// holds is what the last plan waited for.
+func (w *World) holds() string {
+	var out []string
+	for _, h := range w.watch.plan.Holds {
+		out = append(out, fmt.Sprintf("%s (%s; ended by %s)", h.Reason, h.What, h.EndedBy))
+	}
+	return fmt.Sprint(out)
+}
+
+func (w *World) faulty() bool {
+	for _, p := range w.Plugins {
+		if !p.Installed || !p.Up || p.Asking {
+			return true
+		}
+	}
+	return len(w.Broken) > 0
+}
+
+// unfinished: where the revision serves everything, nothing else may be left.
+func (w *World) unfinished(serving string) string {
+	ro := w.Rollout()
+	canary := ro.Spec.Strategy.Canary
+	_, never := canary.AbortScaleDownDelay()
+	for _, rs := range list[*appsv1.ReplicaSet](w.store.live, kindReplicaSet) {
+		n, hash := rollout.SpecReplicas(rs), rollout.Hash(rs)
+		switch {
+		case hash == serving && int64(n) != w.replicas():
+			return fmt.Sprintf("%s has %d pods, not %d", rs.Name, n, w.replicas())
+		case hash != serving && n != 0 && !(never && hash == ro.Status.CurrentPodHash) && !w.faulty():
+			return fmt.Sprintf("%s still has %d pods", rs.Name, n)
+		}
+	}
+	if w.faulty() {
+		return ""
+	}
+	if ro.Status.StableRS != serving {
+		return "another revision is stable"
+	}
+	for _, svc := range []string{canary.StableService, canary.CanaryService} {
+		if hash := w.hashOf(svc); hash != serving && w.replicas() > 0 {
+			return fmt.Sprintf("Service %s selects %q", svc, hash)
+		}
+	}
+	if weight := w.weightOf(func(svc string) bool { return svc == canary.CanaryService }); weight > 0 {
+		return fmt.Sprintf("the canary Service still has weight %d", weight)
+	}
+	for _, run := range list[*v1alpha1.AnalysisRun](w.store.live, kindAnalysisRun) {
+		if !run.Status.Phase.Completed() {
+			return "AnalysisRun " + run.Name + " is not done"
+		}
+	}
+	return ""
+}
+
+func condition(ro *v1alpha1.Rollout, t v1alpha1.RolloutConditionType) *v1alpha1.RolloutCondition {
+	for i := range ro.Status.Conditions {
+		if ro.Status.Conditions[i].Type == t {
+			return &ro.Status.Conditions[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,229 @@
+package sim
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
+)
+
+// Route is the object a router plugin writes: the weights of one or several
+// places, like the rules of an HTTPRoute.
+type Route struct {
+	metav1.TypeMeta
+	metav1.ObjectMeta
+	Places []Place
+	// Programmed is the generation the data plane reports to serve.
+	Programmed int64
+}
+
+// Place is one weighted rule.
+type Place struct {
+	Name     string
+	Backends []Backend
+}
+
+// Backend is one Service with its weight.
+type Backend struct {
+	Service string
+	Weight  int32
+}
+
+// DeepCopyObject implements runtime.Object.
+func (r *Route) DeepCopyObject() runtime.Object {
+	out := *r
+	r.ObjectMeta.DeepCopyInto(&out.ObjectMeta)
+	out.Places = clonePlaces(r.Places)
+	return &out
+}
+
+func clonePlaces(in []Place) []Place {
+	out := slices.Clone(in)
+	for i := range out {
+		out[i].Backends = slices.Clone(out[i].Backends)
+	}
+	return out
+}
+
+// Plugin is one router plugin of the simulated host.
+type Plugin struct {
+	// Installed is false for a plugin that is not in the catalog, Up is false
+	// while its process is away.
+	Installed, Up bool
+	// Asking is true while its answer is still awaited.
+	Asking bool
+	// Silent plugins report no convergence.
+	Silent bool
+	// Lag is how long the data plane takes to report a change, Settle how long
+	// traffic may lag behind that.
+	Lag, Settle time.Duration
+	// Refuse makes the next Route calls fail.
+	Refuse int
+	// External makes the core record its intent first.
+	External bool
+}
+
+// routeConfig is the plugin's block in a Rollout.
+type routeConfig struct {
+	Route string `json:"route"`
+}
+
+func routeName(config json.RawMessage) string {
+	var c routeConfig
+	_ = json.Unmarshal(config, &c) // nonsense names no route, which is reported
+	return c.Route
+}
+
+// observeAll is what the routers of the Rollout tell, from the caches.
+func (w *World) observeAll(ro *v1alpha1.Rollout) []rollout.Router {
+	var out []rollout.Router
+	for _, block := range rollout.Blocks(ro) {
+		out = append(out, w.observeRouter(ro, block))
+	}
+	return out
+}
+
+func (w *World) observeRouter(ro *v1alpha1.Rollout, block rollout.Block) rollout.Router {
+	r := rollout.Router{Plugin: block.Plugin, Path: block.Path, Config: block.Config, Releasing: block.Releasing}
+	plugin := w.Plugins[block.Plugin]
+	if r.Problem = problemOf(plugin, block.Plugin); r.Problem != nil {
+		return r
+	}
+	r.Capabilities = rollout.Capabilities{Observe: true, MaxWeight: true, ExternalEffects: plugin.External}
+	route := find[*Route](w.cache.objects, kindRoute, routeName(block.Config))
+	if route == nil {
+		if !block.Releasing {
+			r.Problem = &rollout.Problem{Class: rollout.ProblemInvalid, Path: "route",
+				Message: fmt.Sprintf("Route %q does not exist; create it or correct the name", routeName(block.Config))}
+		}
+		return r
+	}
+	target := block.Target(ro)
+	o := rollout.Observation{Convergence: rollout.ConvergenceDone, Settle: plugin.Settle, Fingerprint: route.ResourceVersion}
+	switch {
+	case plugin.Silent:
+		o.Convergence = rollout.ConvergenceUnknown
+	case route.Programmed < route.Generation:
+		o.Convergence, o.Message = rollout.ConvergencePending, "the gateway has not accepted the route yet"
+	}
+	total := (&rollout.Snapshot{Rollout: ro}).TotalWeight()
+	for _, place := range route.Places {
+		o.Observed = append(o.Observed, rollout.Observed{Place: route.Name + "/" + place.Name,
+			Traffic: rollout.Traffic{TotalWeight: total, Destinations: destinations(place, target)}})
+		o.Claims = append(o.Claims, rollout.Claim{Object: "Route/" + route.Namespace + "/" + route.Name, Key: place.Name})
+	}
+	r.Observation = o
+	return r
+}
+
+func destinations(place Place, target rollout.Target) []rollout.Destination {
+	var out []rollout.Destination
+	for _, b := range place.Backends {
+		switch b.Service {
+		case target.StableService:
+			out = append(out, rollout.Destination{Role: rollout.RoleStable, Service: b.Service, Weight: b.Weight})
+		case target.CanaryService:
+			out = append(out, rollout.Destination{Role: rollout.RoleCanary, Service: b.Service, Weight: b.Weight})
+		}
+	}
+	return out
+}
+
+func problemOf(p *Plugin, name string) *rollout.Problem {
+	switch {
+	case p == nil || !p.Installed:
+		return &rollout.Problem{Class: rollout.ProblemUnavailable, Reason: v1alpha1.ReasonPluginUnavailable,
+			Message: fmt.Sprintf("router plugin %q is not installed; add it to the catalog", name)}
+	case !p.Up:
+		return &rollout.Problem{Class: rollout.ProblemUnavailable, Reason: v1alpha1.ReasonPluginUnavailable,
+			Message: fmt.Sprintf("router plugin %q does not answer; it is being restarted", name)}
+	case p.Asking:
+		return &rollout.Problem{Class: rollout.ProblemWaiting, Reason: v1alpha1.ReasonWaitingForPlugin,
+			Message: fmt.Sprintf("router plugin %q is being asked", name)}
+	}
+	return nil
+}
+
+// route writes the desired weights, if the object is still the observed one.
+func (w *World) route(r rollout.Router, weights map[string]int32) error {
+	plugin := w.Plugins[r.Plugin]
+	if p := problemOf(plugin, r.Plugin); p != nil {
+		return p
+	}
+	if plugin.Refuse > 0 {
+		plugin.Refuse--
+		return errors.New("the router plugin could not build the route")
+	}
+	k := key{kindRoute, routeName(r.Config)}
+	cached := find[*Route](w.cache.objects, kindRoute, k.name)
+	if cached == nil || cached.ResourceVersion != r.Observation.Fingerprint {
+		return apierrors.NewConflict(resource(k), k.name, errors.New("changed since it was observed"))
+	}
+	_, err := w.store.update(byController, k, r.Observation.Fingerprint, func(obj object) {
+		route := obj.(*Route)
+		for i := range route.Places {
+			for j := range route.Places[i].Backends {
+				b := &route.Places[i].Backends[j]
+				if weight, ours := weights[b.Service]; ours {
+					b.Weight = weight
+				}
+			}
+		}
+	})
+	return err
+}
+
+// program is the data plane: it reports a new generation after the plugin's
+// lag, and serves it at the end of the settle time.
+func (w *World) program(route *Route) {
+	name, generation, places := route.Name, route.Generation, clonePlaces(route.Places)
+	lag, settle, silent := w.dataPlane(name)
+	if lag+settle == 0 {
+		w.serve(name, generation, places)
+	} else {
+		w.after(lag+settle, func() {
+			if generation > w.servedGeneration[name] {
+				w.serve(name, generation, places)
+			}
+		})
+	}
+	if !silent {
+		w.after(lag, func() {
+			_, _ = w.store.update(byCluster, key{kindRoute, name}, "", func(obj object) {
+				r := obj.(*Route)
+				r.Programmed = max(r.Programmed, generation)
+			})
+		})
+	}
+}
+
+func (w *World) serve(name string, generation int64, places []Place) {
+	w.servedGeneration[name], w.served[name] = generation, places
+	w.trackTraffic()
+}
+
+// dataPlane returns the timing of the route's plugin. What a silent one takes
+// is within its settle time.
+func (w *World) dataPlane(route string) (lag, settle time.Duration, silent bool) {
+	ro := w.Rollout()
+	if ro == nil {
+		return 0, 0, false
+	}
+	for _, b := range rollout.Blocks(ro) {
+		if p := w.Plugins[b.Plugin]; p != nil && routeName(b.Config) == route {
+			if p.Silent {
+				return 0, p.Settle, true
+			}
+			return p.Lag, p.Settle, false
+		}
+	}
+	return 0, 0, false
+}

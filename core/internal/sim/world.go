@@ -1,0 +1,253 @@
+package sim
+
+import (
+	"fmt"
+	"sort"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+)
+
+// Options of a World; the zero value is filled with what the stories use.
+type Options struct {
+	// CrashBefore is the number of the controller's write before which its
+	// process is restarted, counted from 1; 0 means never.
+	CrashBefore int
+	// Latency is how long other controllers take to react, StartUp how long a
+	// pod takes to become available.
+	Latency, StartUp time.Duration
+	// Verdict of every AnalysisRun; nil means success after 5 s.
+	Verdict func(*v1alpha1.AnalysisRun) Verdict
+	// MaxPasses bounds the passes of a run: more of them are a hot loop.
+	MaxPasses int
+}
+
+// World is one simulated cluster with one Rollout.
+type World struct {
+	Options
+	// Plugins by catalog name; tell the controller of changes with PluginChanged.
+	Plugins map[string]*Plugin
+	// Broken names the versions whose pods never become available.
+	Broken map[string]bool
+
+	// Err is the first broken rule; a run stops there.
+	Err error
+	// Passes counts reconciles, Writes the controller's writes, Soft the writes
+	// that an oracle would have refused had the cache not been behind.
+	Passes, Writes, Soft int
+	// Restarts counts restarts of the controller.
+	Restarts int
+
+	now    time.Time
+	store  *store
+	cache  *cache
+	timers []timer
+	seq    int
+
+	// controller process
+	memory  memory
+	queued  bool
+	wake    time.Time
+	backoff time.Duration
+
+	pods             map[string][]pod
+	served           map[string][]Place
+	servedGeneration map[string]int64
+	watch            watcher
+	journal          journal
+	events           []Event
+}
+
+type timer struct {
+	at  time.Time
+	seq int
+	run func()
+}
+
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// New returns an empty cluster with a controller that waits for a Rollout.
+func New(o Options) *World {
+	if o.Latency == 0 {
+		o.Latency = 100 * time.Millisecond
+	}
+	if o.StartUp == 0 {
+		o.StartUp = 2 * time.Second
+	}
+	if o.Verdict == nil {
+		o.Verdict = func(*v1alpha1.AnalysisRun) Verdict {
+			return Verdict{Phase: v1alpha1.AnalysisPhaseSuccessful, After: 5 * time.Second}
+		}
+	}
+	if o.MaxPasses == 0 {
+		o.MaxPasses = 2000
+	}
+	w := &World{Options: o, now: epoch,
+		Plugins: map[string]*Plugin{}, Broken: map[string]bool{},
+		pods: map[string][]pod{}, served: map[string][]Place{}, servedGeneration: map[string]int64{},
+		journal: newJournal(), watch: newWatcher()}
+	w.store = &store{live: map[key]object{}, committed: w.committed, now: func() metav1.Time { return metav1.NewTime(w.now.Truncate(time.Second)) }}
+	w.cache = newCache(w.store)
+	return w
+}
+
+// Now is the virtual time.
+func (w *World) Now() time.Time { return w.now }
+
+// Rollout is the stored Rollout, nil before it is created. Nobody may modify
+// it.
+func (w *World) Rollout() *v1alpha1.Rollout {
+	all := list[*v1alpha1.Rollout](w.store.live, kindRollout)
+	if len(all) == 0 {
+		return nil
+	}
+	return all[0]
+}
+
+func (w *World) failf(format string, args ...any) {
+	if w.Err == nil {
+		w.Err = fmt.Errorf("t=%s: %s", w.clock(), fmt.Sprintf(format, args...))
+	}
+}
+
+func (w *World) clock() string { return w.now.Sub(epoch).Round(100 * time.Millisecond).String() }
+
+func (w *World) after(d time.Duration, run func()) {
+	w.seq++
+	w.timers = append(w.timers, timer{w.now.Add(d), w.seq, run})
+	sort.Slice(w.timers, func(i, j int) bool {
+		a, b := w.timers[i], w.timers[j]
+		return a.at.Before(b.at) || a.at.Equal(b.at) && a.seq < b.seq
+	})
+}
+
+// committed lets the cluster react to a change, writes it down and judges it.
+func (w *World) committed(c change) {
+	switch obj := c.after.(type) {
+	case *appsv1.ReplicaSet:
+		if old, ok := c.before.(*appsv1.ReplicaSet); !ok || old.Generation != obj.Generation {
+			w.replicaSetChanged(obj)
+		}
+	case *v1alpha1.AnalysisRun:
+		old, _ := c.before.(*v1alpha1.AnalysisRun)
+		w.runChanged(old, obj)
+	case *Route:
+		if old, ok := c.before.(*Route); !ok {
+			w.serve(obj.Name, obj.Generation, clonePlaces(obj.Places))
+		} else if old.Generation != obj.Generation {
+			w.program(obj)
+		}
+	}
+	w.write(c)
+	w.judge(c)
+	w.trackTraffic()
+}
+
+// deliver shows the controller the next change of a kind and queues the
+// Rollout.
+func (w *World) deliver(k kind) bool {
+	if !w.cache.deliver(w.store, k) {
+		return false
+	}
+	w.queued = true
+	return true
+}
+
+// PluginChanged tells the controller that a plugin has come or gone.
+func (w *World) PluginChanged() { w.queued = true }
+
+// due returns the next moment at which something happens by itself.
+func (w *World) due() (time.Time, bool) {
+	var at time.Time
+	if len(w.timers) > 0 {
+		at = w.timers[0].at
+	}
+	if !w.wake.IsZero() && (at.IsZero() || w.wake.Before(at)) {
+		at = w.wake
+	}
+	return at, !at.IsZero()
+}
+
+// tick lets one thing happen, in the fair order: caches, controller, clock. It
+// returns false when nothing is left to happen, or after the limit.
+func (w *World) tick(limit time.Time) bool {
+	if w.Err != nil {
+		return false
+	}
+	for _, k := range kinds {
+		if w.deliver(k) {
+			return true
+		}
+	}
+	if w.queued {
+		w.pass()
+		return true
+	}
+	at, ok := w.due()
+	if !ok || !limit.IsZero() && at.After(limit) {
+		return false
+	}
+	w.advance(at)
+	return true
+}
+
+// advance moves the clock and lets what is due happen.
+func (w *World) advance(at time.Time) {
+	if at.After(w.now) {
+		w.now = at
+	}
+	if !w.wake.IsZero() && !w.wake.After(w.now) {
+		w.wake, w.queued = time.Time{}, true
+	}
+	if len(w.timers) > 0 && !w.timers[0].at.After(w.now) {
+		next := w.timers[0]
+		w.timers = w.timers[1:]
+		next.run()
+	}
+}
+
+// Run lets time pass.
+func (w *World) Run(d time.Duration) {
+	end := w.now.Add(d)
+	for w.tick(end) {
+	}
+	if w.Err == nil && end.After(w.now) {
+		w.now = end
+	}
+}
+
+// Rest runs until nothing happens any more by itself.
+func (w *World) Rest() {
+	for w.tick(time.Time{}) {
+	}
+}
+
+// Until runs until the Rollout is as asked; it is an error if that never
+// happens.
+func (w *World) Until(what string, reached func(*v1alpha1.Rollout) bool) {
+	for w.Err == nil && !reached(w.Rollout()) {
+		if !w.tick(time.Time{}) && w.Err == nil {
+			w.failf("at rest before %s: %s %s", what, w.Rollout().Status.Phase, w.Rollout().Status.Message)
+		}
+	}
+}
+
+// Service is the stored Service, nil when it does not exist.
+func (w *World) Service(name string) *corev1.Service {
+	return find[*corev1.Service](w.store.live, kindService, name)
+}
+
+// Weights of the first place of a route as written, by Service.
+func (w *World) Weights(route string) map[string]int32 {
+	out := map[string]int32{}
+	if r := find[*Route](w.store.live, kindRoute, route); r != nil && len(r.Places) > 0 {
+		for _, b := range r.Places[0].Backends {
+			out[b.Service] = b.Weight
+		}
+	}
+	return out
+}
