@@ -1,0 +1,72 @@
+package analysis
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/url"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+)
+
+const hidden = "*****"
+
+// redactor replaces secret values in everything that is stored or told. The
+// zero value hides nothing.
+type redactor struct{ secrets []string }
+
+// add hides a value, also as URLs, JSON and basic authentication write it.
+func (r *redactor) add(secret string) {
+	if secret == "" {
+		return
+	}
+	quoted := strconv.Quote(secret)
+	encoded, _ := json.Marshal(secret) // a text always encodes
+	r.secrets = append(r.secrets, secret, url.QueryEscape(secret), url.PathEscape(secret),
+		quoted[1:len(quoted)-1], string(encoded[1:len(encoded)-1]), base64.StdEncoding.EncodeToString([]byte(secret)))
+	// Longer ones first: one secret may be part of another.
+	sort.Slice(r.secrets, func(i, j int) bool { return len(r.secrets[i]) > len(r.secrets[j]) })
+}
+
+func (r *redactor) text(s string) string {
+	for _, secret := range r.secrets {
+		s = strings.ReplaceAll(s, secret, hidden)
+	}
+	return s
+}
+
+func (r *redactor) metadata(metadata map[string]string) map[string]string {
+	if metadata == nil {
+		return nil
+	}
+	clean := make(map[string]string, len(metadata))
+	for key, value := range metadata {
+		if key != stateKey {
+			value = r.text(value)
+		}
+		clean[r.text(key)] = value
+	}
+	return clean
+}
+
+// result hides secrets before anything is cut off, so that no half of one
+// stays. A state that holds a secret cannot be stored: the measurement is an
+// Error that says so.
+func (r *redactor) result(res *Result) *Result {
+	res.Waiting, res.Fatal = r.text(res.Waiting), r.text(res.Fatal)
+	res.Evidence = Evidence{r.text(res.Evidence.Seen), r.text(res.Evidence.Condition)}
+	res.ResultMetadata = r.metadata(res.ResultMetadata)
+	if m := res.Measurement; m != nil {
+		state := string(stateOf(*m))
+		if r.text(state) != state {
+			delete(m.Metadata, stateKey)
+			m.Phase, m.Message = v1alpha1.AnalysisPhaseError, "the provider's state holds a secret and is not stored"
+			m.FinishedAt, m.ResumeAt = m.ResumeAt, nil
+		}
+		m.Value, m.Message, m.Metadata = r.text(m.Value), r.text(m.Message), r.metadata(m.Metadata)
+	}
+	bounded(res)
+	return res
+}

@@ -1,0 +1,112 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/record"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/act"
+	"github.com/sluice-rollouts/sluice/core/internal/decide"
+	"github.com/sluice-rollouts/sluice/core/internal/invariant"
+	"github.com/sluice-rollouts/sluice/core/internal/observe"
+	recording "github.com/sluice-rollouts/sluice/core/internal/record"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
+)
+
+// behind is how long to wait for a cache that has not shown our own write; its
+// watch event usually comes first.
+const behind = 100 * time.Millisecond
+
+// Rollouts reconciles Rollouts: observe, decide, act, record.
+type Rollouts struct {
+	Reader   client.Reader
+	Observer *observe.Observer
+	Actor    *act.Actor
+	Events   record.EventRecorder
+	Metrics  *Metrics
+	// Forget drops what is remembered of a Rollout that is gone.
+	Forget func(client.ObjectKey)
+}
+
+// Reconcile makes one pass over one Rollout.
+func (r *Rollouts) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	var ro v1alpha1.Rollout
+	if err := r.Reader.Get(ctx, req.NamespacedName, &ro); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.Forget(req.NamespacedName)
+		}
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if ro.DeletionTimestamp != nil {
+		return ctrl.Result{}, nil // owner references do the rest
+	}
+	snapshot, err := r.Observer.Snapshot(ctx, &ro)
+	if errors.Is(err, observe.ErrBehind) {
+		return ctrl.Result{RequeueAfter: behind}, nil
+	}
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	plan := r.checked(ctx, snapshot, decide.Decide(snapshot))
+	out := r.Actor.Do(ctx, snapshot, plan)
+	rec := recording.Of(snapshot, plan, out)
+	r.tell(ctx, &ro, rec.Done)
+	if _, err := r.Actor.WriteStatus(ctx, &ro, rec.Status, out); err != nil {
+		return later(err)
+	}
+	r.tell(ctx, &ro, rec.Edges)
+	if err := act.Failure(out); err != nil {
+		return ctrl.Result{}, err
+	}
+	return wake(rec.Wake, snapshot.Now, len(out.Failed) > 0), nil
+}
+
+// checked refuses a plan that breaks an invariant: the status is still
+// recorded, with a hold that names the rule.
+func (r *Rollouts) checked(ctx context.Context, s *rollout.Snapshot, plan rollout.Plan) rollout.Plan {
+	found := invariant.Check(s, plan)
+	if len(found) == 0 {
+		return plan
+	}
+	for _, v := range found {
+		log.FromContext(ctx).Error(v, "refusing a plan that breaks an invariant; this is a bug in the planner")
+		r.Metrics.violation(v.Rule)
+	}
+	return invariant.Refuse(s, plan, found)
+}
+
+func (r *Rollouts) tell(ctx context.Context, ro *v1alpha1.Rollout, events []recording.Event) {
+	for _, e := range events {
+		log.FromContext(ctx).Info(e.Message, "event", e.Reason)
+		r.Events.Event(ro, e.Type, e.Reason, e.Message)
+	}
+}
+
+// later: a conflict means that somebody else wrote first and their event is on
+// its way; anything else is retried with backoff.
+func later(err error) (ctrl.Result, error) {
+	if apierrors.IsConflict(err) {
+		return ctrl.Result{RequeueAfter: behind}, nil
+	}
+	return ctrl.Result{}, client.IgnoreNotFound(err)
+}
+
+// wake turns a moment into a delay; a conflict of an operation asks again
+// soon, in case its event came first.
+func wake(at, now time.Time, conflict bool) ctrl.Result {
+	var after time.Duration
+	if !at.IsZero() {
+		after = max(at.Sub(now), time.Millisecond)
+	}
+	if conflict && (after == 0 || after > behind) {
+		after = behind
+	}
+	return ctrl.Result{RequeueAfter: after}
+}

@@ -1,0 +1,235 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
+)
+
+// RouterAbout is what a router plugin is, without asking it anything about a
+// rollout.
+type RouterAbout interface {
+	// Generation changes whenever the same question may get another answer:
+	// with each start of the process and each change of its configuration.
+	// Empty means that nobody can be asked now.
+	Generation() string
+	// Capabilities starts the plugin if need be.
+	Capabilities(ctx context.Context) (rollout.Capabilities, *rollout.Problem)
+	// Grant is complete once the plugin runs.
+	Grant() rollout.Grant
+}
+
+// RouterPlugin is a router as the plugin host offers it. Every method has a
+// deadline of its own.
+type RouterPlugin interface {
+	RouterAbout
+	Validate(ctx context.Context, req rollout.ValidateRequest) ([]rollout.Need, *rollout.Problem)
+	Observe(ctx context.Context, req rollout.ObserveRequest) (rollout.ObserveAnswer, *rollout.Problem)
+	Route(ctx context.Context, req rollout.RouteRequest) (rollout.RouteAnswer, *rollout.Problem)
+}
+
+// Objects is what the broker does for routers.
+type Objects interface {
+	Resolve(caller rollout.Caller, subscriber string, grant rollout.Grant, needs []rollout.Need) []rollout.NeedResult
+	Apply(ctx context.Context, caller rollout.Caller, grant rollout.Grant, shown []rollout.NeedResult, writes []rollout.Write) error
+	Forget(subscriber string)
+}
+
+// RoutersOptions of NewRouters. All but Now are required.
+type RoutersOptions struct {
+	// Plugin finds a router by its catalog name or alias, or says why there is
+	// none.
+	Plugin  func(name string) (RouterPlugin, *rollout.Problem)
+	Objects Objects
+	// Rollouts lists every Rollout in the cache. They are only read; they may
+	// be the cache's own.
+	Rollouts func() []*v1alpha1.Rollout
+	// Now is the clock of the memory of refusals. Nil means time.Now.
+	Now func() time.Time
+}
+
+// Routers asks router plugins on behalf of Rollouts: it feeds them the objects
+// they need, remembers what they answered for as long as the inputs are the
+// same, and hands their writes to the broker. Methods for one Rollout are
+// called one after the other; for different ones at any time.
+type Routers struct {
+	RoutersOptions
+
+	mu sync.Mutex
+	// memos by Rollout, and within it by router.
+	memos map[types.NamespacedName]map[string]*memo
+}
+
+// NewRouters returns Routers that remember nothing yet.
+func NewRouters(o RoutersOptions) *Routers {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Routers{RoutersOptions: o, memos: map[types.NamespacedName]map[string]*memo{}}
+}
+
+// ObserveAll says, for every router of the Rollout in the order of
+// rollout.Blocks, what traffic it routes now, or why that is not known. Nothing
+// is written. A plugin is asked only if something it depends on has changed
+// since its last answer.
+func (r *Routers) ObserveAll(ctx context.Context, ro *v1alpha1.Rollout) []rollout.Router {
+	blocks := rollout.Blocks(ro)
+	keep := map[string]bool{}
+	routers := make([]rollout.Router, 0, len(blocks))
+	for _, block := range blocks {
+		keep[memoKey(block.Plugin, block.Config)] = true
+		routers = append(routers, r.observe(ctx, ro, block))
+	}
+	r.prune(ro, keep)
+	return routers
+}
+
+func (r *Routers) observe(ctx context.Context, ro *v1alpha1.Rollout, block rollout.Block) rollout.Router {
+	out := rollout.Router{Plugin: block.Plugin, Path: block.Path, Config: block.Config, Releasing: block.Releasing}
+	plugin, problem := r.Plugin(block.Plugin)
+	if problem != nil {
+		out.Problem = problem
+		return out
+	}
+	m := r.memo(ro, block)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if out.Capabilities, out.Problem = m.begin(ctx, plugin); out.Problem != nil {
+		return out
+	}
+	ask := asking{memo: m, objects: r.Objects, plugin: plugin, ro: ro, block: block, now: r.Now()}
+	invalid := ask.validate(ctx)
+	if invalid != nil && invalid.Class == rollout.ProblemUnavailable {
+		// Whoever did not answer this would not answer the next one either,
+		// and each of them may take 5 s.
+		out.Problem = invalid
+		return out
+	}
+	out.Problem = ask.observe(ctx, out.Capabilities.Observe)
+	if out.Problem == nil {
+		out.Observation = m.observation
+		if len(m.observation.Claims) > 0 {
+			out.Problem = contested(ro, m.observation.Claims, r.Rollouts())
+		}
+	}
+	if invalid != nil {
+		out.Problem = invalid
+	}
+	return out
+}
+
+// Route asks the router for the writes of one stage towards the desired
+// traffic and makes them. It returns nil when they are made, or when there was
+// nothing to do. apierrors.IsConflict says that the objects are not, or no
+// longer, those of the observation in op: observe again. A *rollout.Problem is
+// the plugin's or the broker's refusal.
+func (r *Routers) Route(ctx context.Context, ro *v1alpha1.Rollout, op rollout.RouteTraffic) error {
+	return r.act(ctx, ro, op.Router, rollout.RouteRequest{Desired: &op.Desired, OperationID: string(op.ID())})
+}
+
+// Release is Route towards leaving nothing behind.
+func (r *Routers) Release(ctx context.Context, ro *v1alpha1.Rollout, op rollout.ReleaseTraffic) error {
+	return r.act(ctx, ro, op.Router, rollout.RouteRequest{Release: &op.Release, OperationID: string(op.ID())})
+}
+
+func (r *Routers) act(ctx context.Context, ro *v1alpha1.Rollout, router rollout.Router, req rollout.RouteRequest) error {
+	plugin, problem := r.Plugin(router.Plugin)
+	if problem != nil {
+		return problem
+	}
+	block, ok := blockOf(ro, router)
+	if !ok {
+		return again(ro, "router "+router.Plugin+" is not in the Rollout any more")
+	}
+	m := r.memo(ro, block)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	ask := asking{memo: m, objects: r.Objects, plugin: plugin, ro: ro, block: block, now: r.Now()}
+	inputs := ask.resolve(&m.observed)
+	if m.generation != plugin.Generation() || unready(inputs) != nil || ask.fingerprint(&m.observed, inputs) != router.Observation.Fingerprint {
+		return again(ro, "objects of router "+router.Plugin+" have changed since they were observed")
+	}
+	req.Target, req.Config, req.Inputs = block.Target(ro), block.Config, inputs
+	answer, problem := plugin.Route(ctx, req)
+	if problem != nil {
+		return problem
+	}
+	if !covered(answer.Needs, inputs) {
+		// The next observation shows them, and the answer to that counts.
+		m.routeNeeds = answer.Needs
+		return again(ro, "router "+router.Plugin+" has to see more objects")
+	}
+	return r.Objects.Apply(ctx, ask.caller(), plugin.Grant(), inputs, answer.Writes)
+}
+
+// Forget drops everything remembered for a Rollout that is gone. Unknown ones
+// are fine.
+func (r *Routers) Forget(key types.NamespacedName) {
+	r.mu.Lock()
+	gone := r.memos[key]
+	delete(r.memos, key)
+	r.mu.Unlock()
+	for _, m := range gone {
+		r.Objects.Forget(m.subscriber)
+	}
+}
+
+// memo finds or creates the memory of a router. A Rollout that was deleted and
+// created again starts anew.
+func (r *Routers) memo(ro *v1alpha1.Rollout, block rollout.Block) *memo {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := types.NamespacedName{Namespace: ro.Namespace, Name: ro.Name}
+	if r.memos[key] == nil {
+		r.memos[key] = map[string]*memo{}
+	}
+	name := memoKey(block.Plugin, block.Config)
+	m := r.memos[key][name]
+	if m == nil || m.uid != ro.UID {
+		m = &memo{uid: ro.UID, subscriber: Subscriber(v1alpha1.KindRollout, key, name)}
+		r.memos[key][name] = m
+	}
+	return m
+}
+
+// prune forgets routers the Rollout does not have any more.
+func (r *Routers) prune(ro *v1alpha1.Rollout, keep map[string]bool) {
+	r.mu.Lock()
+	var gone []string
+	key := types.NamespacedName{Namespace: ro.Namespace, Name: ro.Name}
+	for name, m := range r.memos[key] {
+		if !keep[name] {
+			delete(r.memos[key], name)
+			gone = append(gone, m.subscriber)
+		}
+	}
+	if len(r.memos[key]) == 0 {
+		delete(r.memos, key)
+	}
+	r.mu.Unlock()
+	for _, subscriber := range gone {
+		r.Objects.Forget(subscriber)
+	}
+}
+
+func blockOf(ro *v1alpha1.Rollout, router rollout.Router) (rollout.Block, bool) {
+	want := memoKey(router.Plugin, router.Config)
+	for _, block := range rollout.Blocks(ro) {
+		if block.Releasing == router.Releasing && memoKey(block.Plugin, block.Config) == want {
+			return block, true
+		}
+	}
+	return rollout.Block{}, false
+}
+
+// again is the conflict that makes the caller observe again.
+func again(ro *v1alpha1.Rollout, why string) error {
+	return apierrors.NewConflict(v1alpha1.Resource("rollouts"), ro.Name, fmt.Errorf("%s; observe again", why))
+}

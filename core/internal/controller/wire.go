@@ -1,0 +1,215 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+	ctrl "sigs.k8s.io/controller-runtime"
+	crcache "sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/act"
+	"github.com/sluice-rollouts/sluice/core/internal/analysis"
+	"github.com/sluice-rollouts/sluice/core/internal/broker"
+	"github.com/sluice-rollouts/sluice/core/internal/observe"
+	"github.com/sluice-rollouts/sluice/core/internal/plugins"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
+)
+
+// wired is what Run has to start and stop besides the manager.
+type wired struct {
+	host   *plugins.Host
+	events record.EventBroadcaster
+}
+
+// wire joins the parts that do not know each other: host and broker become
+// routers, routers and caches become snapshots, plans become writes.
+func wire(o Options, cfg *rest.Config, mgr ctrl.Manager, counters *Metrics) (*wired, error) {
+	clients, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("client: %w", err)
+	}
+	events := broadcaster(clients)
+	recorder := events.NewRecorder(mgr.GetScheme(), corev1.EventSource{Component: "rollouts-controller"})
+	reference := &corev1.ConfigMap{}
+	reference.Namespace, reference.Name = o.Namespace, ConfigMapName
+	host, err := plugins.New(plugins.Options{
+		PluginDir:  o.PluginDir,
+		Logger:     o.Log.WithName("plugin"),
+		Registerer: metrics.Registry,
+		Events: func(e plugins.Event) {
+			kind := corev1.EventTypeNormal
+			if e.Warning {
+				kind = corev1.EventTypeWarning
+			}
+			recorder.Event(reference, kind, e.Reason, e.Message)
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("plugin host: %w", err)
+	}
+	rollouts, runs := &doorbell{}, &doorbell{}
+	objects, err := newBroker(cfg, clients.Discovery(), o, rollouts, runs)
+	if err != nil {
+		return nil, err
+	}
+	if err := mgr.Add(leading(objects.Run)); err != nil {
+		return nil, err
+	}
+	if err := followConfig(mgr, host); err != nil {
+		return nil, err
+	}
+	routers := NewRouters(RoutersOptions{
+		Plugin: func(name string) (RouterPlugin, *rollout.Problem) {
+			r, problem := host.Router(name)
+			if problem != nil {
+				return nil, problem
+			}
+			return r, nil
+		},
+		Objects:  objects,
+		Rollouts: func() []*v1alpha1.Rollout { return allRollouts(mgr.GetCache()) },
+	})
+	host.OnChange(func(name string) { go ringUsers(mgr.GetCache(), host, name, rollouts, runs) })
+
+	written := &observe.Written{}
+	reconciler := &Rollouts{
+		Reader:   mgr.GetCache(),
+		Observer: &observe.Observer{Reader: mgr.GetCache(), Routers: routers, Providers: installed{host}, Written: written},
+		Actor:    &act.Actor{Writer: mgr.GetClient(), Live: mgr.GetAPIReader(), Router: routers, Memory: written},
+		Events:   recorder,
+		Metrics:  counters,
+		Forget:   func(key client.ObjectKey) { routers.Forget(key) },
+	}
+	if err := watchRollouts(mgr, reconciler, rollouts, o.Threads); err != nil {
+		return nil, fmt.Errorf("watch rollouts: %w", err)
+	}
+	if err := watchAnalysisRuns(mgr, host, recorder, runs, o.Threads); err != nil {
+		return nil, fmt.Errorf("watch analysis runs: %w", err)
+	}
+	return &wired{host: host, events: events}, nil
+}
+
+// broadcaster keeps the order of emission and drops nothing: clients compare
+// the whole ordered list of a rollout's events (21 in one abort and retry).
+func broadcaster(clients kubernetes.Interface) record.EventBroadcaster {
+	b := record.NewBroadcaster(record.WithCorrelatorOptions(record.CorrelatorOptions{BurstSize: 500}))
+	b.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: clients.CoreV1().Events("")})
+	return b
+}
+
+func newBroker(cfg *rest.Config, disco discovery.DiscoveryInterface, o Options, rollouts, runs *doorbell) (*broker.Broker, error) {
+	dyn, err := dynamic.NewForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("dynamic client: %w", err)
+	}
+	d, ok := disco.(broker.Discovery)
+	if !ok {
+		return nil, fmt.Errorf("discovery client %T cannot be used by the broker", disco)
+	}
+	return broker.New(broker.Options{
+		Client: dyn, Discovery: d, Log: o.Log.WithName("broker"),
+		Notify: func(subscriber string) {
+			kind, key, ok := ParseSubscriber(subscriber)
+			switch {
+			case ok && kind == "Rollout":
+				rollouts.ring(key)
+			case ok && kind == "AnalysisRun":
+				runs.ring(key)
+			}
+		},
+	}), nil
+}
+
+// leading runs only on the leader.
+type leading func(context.Context) error
+
+func (l leading) Start(ctx context.Context) error { return l(ctx) }
+
+var _ crmanager.Runnable = leading(nil)
+
+// followConfig hands every version of the plugin ConfigMap to the host.
+func followConfig(mgr ctrl.Manager, host *plugins.Host) error {
+	informer, err := mgr.GetCache().GetInformer(context.Background(), &corev1.ConfigMap{}, crcache.BlockUntilSynced(false))
+	if err != nil {
+		return fmt.Errorf("watch ConfigMap %s: %w", ConfigMapName, err)
+	}
+	set := func(obj any) {
+		if cm, ok := obj.(*corev1.ConfigMap); ok {
+			host.SetConfig(cm.Data)
+		}
+	}
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    set,
+		UpdateFunc: func(_, now any) { set(now) },
+		DeleteFunc: func(any) { host.SetConfig(nil) },
+	})
+	return err
+}
+
+// installed answers observe from the catalog, without starting a plugin.
+type installed struct{ host *plugins.Host }
+
+// Problem implements observe.Providers.
+func (i installed) Problem(provider v1alpha1.MetricProvider) (string, *rollout.Problem) {
+	name, _, err := analysis.ProviderName(provider)
+	if err != nil {
+		return "", nil // decide reports the template
+	}
+	return name, i.host.Installed(name, plugins.KindMetricProvider)
+}
+
+func allRollouts(reader client.Reader) []*v1alpha1.Rollout {
+	var list v1alpha1.RolloutList
+	if err := reader.List(context.Background(), &list, client.UnsafeDisableDeepCopy); err != nil {
+		return nil // before the caches have started there is nothing to compare with
+	}
+	out := make([]*v1alpha1.Rollout, len(list.Items))
+	for i := range list.Items {
+		out[i] = &list.Items[i]
+	}
+	return out
+}
+
+// ringUsers asks for a pass over everything that uses a plugin whose answers
+// may have changed.
+func ringUsers(reader client.Reader, host *plugins.Host, name string, rollouts, runs *doorbell) {
+	for _, ro := range allRollouts(reader) {
+		if uses(ro, host, name) {
+			rollouts.ring(client.ObjectKeyFromObject(ro))
+		}
+	}
+	var list v1alpha1.AnalysisRunList
+	if err := reader.List(context.Background(), &list, client.UnsafeDisableDeepCopy); err != nil {
+		return
+	}
+	for i := range list.Items {
+		if !list.Items[i].Status.Phase.Completed() {
+			runs.ring(types.NamespacedName{Namespace: list.Items[i].Namespace, Name: list.Items[i].Name})
+		}
+	}
+}
+
+// uses: by a router block, or possibly by a template; templates are few, and a
+// pass that finds nothing to do costs nothing.
+func uses(ro *v1alpha1.Rollout, host *plugins.Host, name string) bool {
+	for _, block := range rollout.Blocks(ro) {
+		if host.Canonical(block.Plugin) == name {
+			return true
+		}
+	}
+	return len(observe.TemplateRefs(ro)) > 0
+}
