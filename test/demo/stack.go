@@ -153,7 +153,7 @@ func (s *stack) start(ctx context.Context, name string, args ...string) error {
 	}
 	go func() {
 		err := cmd.Wait()
-		s.failed(fmt.Errorf("the %s ended by itself (%v)\n%s", name, err, lastLines(path, 20)))
+		s.failed(fmt.Errorf("the %s ended by itself (%w)\n%s", name, err, lastLines(path, 20)))
 	}()
 	return nil
 }
