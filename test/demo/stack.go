@@ -153,6 +153,9 @@ func (s *stack) start(ctx context.Context, name string, args ...string) error {
 	}
 	go func() {
 		err := cmd.Wait()
+		if err == nil {
+			err = errors.New("exit status 0")
+		}
 		s.failed(fmt.Errorf("the %s ended by itself (%w)\n%s", name, err, lastLines(path, 20)))
 	}()
 	return nil
