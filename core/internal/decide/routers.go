@@ -88,12 +88,26 @@ func (p *planner) remember() {
 			}
 		default:
 			out = append(out, p.entry(r, stored))
-			if left := abandoned(r, stored); left != nil {
-				out = append(out, *left)
+			if rest := abandoned(r, stored); rest != nil {
+				out = append(out, *rest)
+				p.unseen(r)
 			}
 		}
 	}
 	p.plan.Routers = out
+	for _, r := range p.s.Routers {
+		if r.Releasing && r.Problem == nil {
+			p.clock(r, left(r))
+		}
+	}
+}
+
+// unseen ends the pass for everything that depends on traffic: what the block
+// reached before it was edited is observed only when status says so.
+func (p *planner) unseen(r rollout.Router) {
+	p.veto, p.blind = true, true
+	p.add(rollout.RecordIntent{Identity: rollout.Identity{OpID: "leave/" + rollout.OpID(r.Plugin)},
+		What: "router " + r.Plugin + " leaves what its block named before"})
 }
 
 // stored is the entry the router left in status, nil when there is none.
@@ -162,14 +176,15 @@ func (p *planner) recorded(r rollout.Router) bool {
 func (p *planner) remembered(r rollout.Router) *v1alpha1.RouterStatus {
 	for i := range p.plan.Routers {
 		e := &p.plan.Routers[i]
-		if e.Plugin == r.Plugin && r.Releasing == (e.Phase == v1alpha1.RouterReleasing) {
+		if e.Plugin == r.Plugin && r.Releasing == (e.Phase == v1alpha1.RouterReleasing) && (!r.Releasing || sameJSON(e.Config, r.Config)) {
 			return e
 		}
 	}
 	return nil
 }
 
-// released reports that a releasing router has left nothing behind.
+// released reports that a releasing router has left nothing behind, in no data
+// plane either.
 //
 // Its config was valid when it was stored, so Invalid means that what it
 // refers to has been deleted: nothing is left.
@@ -177,9 +192,12 @@ func (p *planner) released(r rollout.Router) bool {
 	if r.Problem != nil && r.Problem.Class == rollout.ProblemInvalid {
 		return true
 	}
-	if r.Problem != nil || r.Observation.Convergence == rollout.ConvergencePending {
-		return false
-	}
+	return r.Problem == nil && left(r) && p.converged(r)
+}
+
+// left reports that the objects of a releasing router are as if it had never
+// been there.
+func left(r rollout.Router) bool {
 	for _, at := range r.Observation.Observed {
 		if at.Residue || at.Traffic.Weight(rollout.RoleCanary) > 0 || len(at.Traffic.Managed) > 0 {
 			return false

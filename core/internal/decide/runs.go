@@ -77,13 +77,54 @@ func (p *planner) currentRun(kind string) *v1alpha1.RolloutAnalysisRunStatus {
 		named = p.ro.Status.Canary.CurrentBackgroundAnalysisRunStatus
 	}
 	if named == nil {
-		return nil
+		return p.unrecorded(kind)
 	}
 	run := p.run(named.Name)
 	if run == nil || kind == v1alpha1.RolloutTypeStep && run.Labels[v1alpha1.LabelStepIndex] != strconv.Itoa(p.index) {
 		return nil
 	}
 	return &v1alpha1.RolloutAnalysisRunStatus{Name: run.Name, Status: run.Status.Phase, Message: run.Status.Message}
+}
+
+// unrecorded is the run of this position that an interrupted pass created
+// without recording it. It is taken over also by a pass that may start none:
+// stopping it would make the next one start a twin.
+func (p *planner) unrecorded(kind string) *v1alpha1.RolloutAnalysisRunStatus {
+	base := ""
+	switch step := p.step(); {
+	case kind == v1alpha1.RolloutTypeBackground && p.canary.Analysis != nil:
+		base = p.runName("")
+	case kind == v1alpha1.RolloutTypeStep && step != nil && step.Analysis != nil:
+		base = p.runName(strconv.Itoa(p.index))
+	default:
+		return nil
+	}
+	found, _ := p.unfinished(base)
+	return found
+}
+
+func (p *planner) runName(index string) string {
+	name := p.ro.Name + "-" + p.hash + "-" + strconv.Itoa(p.plan.Revision)
+	if index != "" {
+		name += "-" + index
+	}
+	return name
+}
+
+// unfinished is the attempt under the name that has not completed, or else the
+// name for another attempt.
+func (p *planner) unfinished(base string) (found *v1alpha1.RolloutAnalysisRunStatus, free string) {
+	name := base
+	for n := 1; ; n++ {
+		run := p.run(name)
+		if run == nil {
+			return nil, name
+		}
+		if !run.Status.Phase.Completed() && !run.Spec.Terminate && metav1.IsControlledBy(run, p.ro) {
+			return &v1alpha1.RolloutAnalysisRunStatus{Name: name, Status: run.Status.Phase, Message: run.Status.Message}, ""
+		}
+		name = base + "." + strconv.Itoa(n)
+	}
 }
 
 func (p *planner) run(name string) *v1alpha1.AnalysisRun {
@@ -96,34 +137,38 @@ func (p *planner) run(name string) *v1alpha1.AnalysisRun {
 }
 
 // start plans the run of this attempt. Its name follows from rollout, hash,
-// revision and step, and a number when earlier attempts have completed, so
-// that a repeated plan never makes a twin.
+// revision and step, and a number when earlier attempts have completed. Status
+// names the run before it is made: one that has completed before its name was
+// recorded could not be told from that of an earlier attempt, and its verdict
+// would be lost.
 func (p *planner) start(a v1alpha1.RolloutAnalysis, kind, index string) *v1alpha1.RolloutAnalysisRunStatus {
 	spec, err := p.runSpec(a)
 	if err != nil {
 		p.invalid("analysis", "%s", err)
 		return nil
 	}
-	base := p.ro.Name + "-" + p.hash + "-" + strconv.Itoa(p.plan.Revision)
-	if index != "" {
-		base += "-" + index
+	found, name := p.unfinished(p.runName(index))
+	if found != nil {
+		return found
 	}
-	name := base
-	for n := 1; ; n++ {
-		run := p.run(name)
-		if run == nil {
-			break
-		}
-		if !run.Status.Phase.Completed() && !run.Spec.Terminate && metav1.IsControlledBy(run, p.ro) {
-			return &v1alpha1.RolloutAnalysisRunStatus{Name: name, Status: run.Status.Phase, Message: run.Status.Message}
-		}
-		name = base + "." + strconv.Itoa(n)
+	if !p.named(kind, name) {
+		p.add(rollout.RecordIntent{Identity: rollout.Identity{OpID: "intent/" + rollout.OpID(name)}, What: "AnalysisRun " + name})
+		return &v1alpha1.RolloutAnalysisRunStatus{Name: name}
 	}
 	p.add(rollout.CreateAnalysisRun{
 		Identity: rollout.Identity{OpID: "run/" + rollout.OpID(name)},
 		Run:      p.analysisRun(name, kind, index, a, spec),
 	})
 	return &v1alpha1.RolloutAnalysisRunStatus{Name: name}
+}
+
+// named reports that status already names the run.
+func (p *planner) named(kind, name string) bool {
+	run := p.ro.Status.Canary.CurrentStepAnalysisRunStatus
+	if kind == v1alpha1.RolloutTypeBackground {
+		run = p.ro.Status.Canary.CurrentBackgroundAnalysisRunStatus
+	}
+	return run != nil && run.Name == name
 }
 
 // runSpec flattens the templates and fills the arguments in.

@@ -39,7 +39,7 @@ func (p *planner) point(name string, rs *appsv1.ReplicaSet) {
 	if from == "" {
 		need = max(1, rollout.SpecReplicas(rs))
 	}
-	if have < need {
+	if have < need || !rollout.Reported(rs) {
 		p.hold(rollout.Hold{Reason: rollout.HoldWaitingForPods, EndedBy: "pods becoming available",
 			What: fmt.Sprintf("Service %s moves to ReplicaSet %s when %d pods are available, %d are", name, rs.Name, need, have)})
 		return
@@ -66,7 +66,7 @@ func (p *planner) point(name string, rs *appsv1.ReplicaSet) {
 // drained reports that what the routers carry now is also what the data planes
 // serve.
 func (p *planner) drained() bool {
-	for _, r := range p.active() {
+	for _, r := range p.s.Routers {
 		if !r.Known() || !p.converged(r) {
 			return false
 		}

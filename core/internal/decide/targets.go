@@ -27,7 +27,7 @@ func (p *planner) canaryTarget() int32 {
 	case p.initial() && !p.ro.Spec.Paused:
 		return p.want
 	case p.aborted(), p.plan.Invalid != "", p.halted():
-		return now // cleanup() lowers it after an abort
+		return min(now, p.want) // cleanup() lowers it after an abort
 	}
 	return p.podsFor(p.goal())
 }
@@ -46,6 +46,9 @@ func (p *planner) podsFor(weight int32) int32 {
 // replicaProgressThreshold asks for.
 func (p *planner) enough(rs *appsv1.ReplicaSet, pods int32) bool {
 	have := rollout.Available(rs)
+	if pods > 0 && !rollout.Reported(rs) {
+		return false
+	}
 	t := p.canary.ReplicaProgressThreshold
 	if t == nil || t.Value < 0 {
 		return have >= pods

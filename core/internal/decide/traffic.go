@@ -2,6 +2,7 @@ package decide
 
 import (
 	"fmt"
+	"hash/fnv"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -18,6 +19,7 @@ func (p *planner) traffic() {
 		p.plan.Weights = nil
 	} else if !p.initial() && p.stableRS != nil {
 		weight := p.weight()
+		p.capped(weight)
 		for _, r := range p.active() {
 			if r.Known() && !r.Conflicts() {
 				p.route(r, weight)
@@ -47,6 +49,19 @@ func (p *planner) weight() int32 {
 		return goal
 	}
 	return min(p.acknowledged(), goal)
+}
+
+// capped names the wait for pods where the weight is less than the position
+// asks for. Where the step that raised it is over, pods were lost, and somebody
+// should know.
+func (p *planner) capped(weight int32) {
+	if !p.moving() || p.aborted() || p.halted() || weight >= p.goal() || p.enough(p.newRS, p.podsFor(p.goal())) {
+		return
+	}
+	over := p.step() != nil && p.step().SetWeight == nil && !p.ro.Status.PromoteFull
+	p.hold(rollout.Hold{Reason: rollout.HoldWaitingForPods, EndedBy: "pods of the new revision becoming available", Blocking: over,
+		What: fmt.Sprintf("weight %d needs %d pods of revision %s, %d are available",
+			p.goal(), p.podsFor(p.goal()), p.hash, rollout.Available(p.newRS))})
 }
 
 // goal is what the current position asks for.
@@ -248,7 +263,7 @@ func (p *planner) unreported() bool {
 // names carry the traffic.
 func (p *planner) release() {
 	for _, r := range p.s.Routers {
-		if !r.Releasing || r.Problem != nil || p.released(r) || p.remembered(r) == nil {
+		if !r.Releasing || r.Problem != nil || left(r) || p.remembered(r) == nil {
 			continue
 		}
 		if !p.quiet() {
@@ -256,13 +271,23 @@ func (p *planner) release() {
 				EndedBy: "the other routers converging"})
 			continue
 		}
+		if !p.mayReturn(0) {
+			continue // leaving gives everything to the stable name
+		}
 		p.add(rollout.ReleaseTraffic{
-			Identity: rollout.Identity{OpID: "release/" + rollout.OpID(r.Plugin)},
+			Identity: rollout.Identity{OpID: opRelease(r)},
 			Router:   r,
 			Release: rollout.Release{TotalWeight: p.total, ManagedNames: p.remembered(r).ManagedRoutes,
 				StableService: p.canary.StableService, CanaryService: p.canary.CanaryService},
 		})
 	}
+}
+
+// opRelease tells apart what one plugin leaves after several edits of its block.
+func opRelease(r rollout.Router) rollout.OpID {
+	h := fnv.New32a()
+	_, _ = h.Write(r.Config)
+	return rollout.OpID(fmt.Sprintf("release/%s/%08x", r.Plugin, h.Sum32()))
 }
 
 // quiet reports that traffic is known, is what it should be, and has settled.
@@ -280,6 +305,10 @@ func (p *planner) quiet() bool {
 // no Service of ours, and traffic has settled (I4).
 func (p *planner) idle(rs *appsv1.ReplicaSet) bool {
 	hash := rollout.Hash(rs)
-	return p.quiet() && p.s.HashWeight(hash) == 0 &&
+	if !p.quiet() || !p.drained() || p.s.HashWeight(hash) > 0 {
+		return false
+	}
+	// With spec.replicas 0 no Service can move to pods, and none needs any.
+	return p.want == 0 ||
 		p.s.ServiceHash(p.canary.CanaryService) != hash && p.s.ServiceHash(p.canary.StableService) != hash
 }

@@ -27,7 +27,9 @@ func (v Violation) Error() string { return fmt.Sprintf("%s: %s: %s", v.Rule, v.O
 // Check returns every rule the plan would break; empty means it is safe given
 // the snapshot.
 func Check(s *rollout.Snapshot, plan rollout.Plan) []Violation {
-	c := &checker{s: s, plan: plan, total: int64(s.TotalWeight()), want: int64(s.Replicas())}
+	// A total or a count that makes no sense is an invalid spec; the arithmetic
+	// goes on with one that does.
+	c := &checker{s: s, plan: plan, total: max(1, int64(s.TotalWeight())), want: max(0, int64(s.Replicas()))}
 	for _, op := range plan.Ops {
 		switch o := op.(type) {
 		case rollout.RouteTraffic:
@@ -208,12 +210,12 @@ func (c *checker) delayed(rs *appsv1.ReplicaSet) bool {
 	if canary == nil {
 		return true
 	}
-	at, err := time.Parse(time.RFC3339, rs.Annotations[v1alpha1.AnnotationScaleDownDeadline])
-	if err == nil {
-		return !c.s.Now.Before(at)
-	}
 	none := canary.ScaleDownDelaySeconds != nil && *canary.ScaleDownDelaySeconds == 0
-	return none || canary.ScaleDownDelayRevisionLimit != nil
+	if canary.ScaleDownDelayRevisionLimit != nil || none && rollout.Hash(rs) != c.plan.Hash {
+		return true
+	}
+	at, err := time.Parse(time.RFC3339, rs.Annotations[v1alpha1.AnnotationScaleDownDeadline])
+	return err == nil && !c.s.Now.Before(at)
 }
 
 func (c *checker) selected(hash string) bool {

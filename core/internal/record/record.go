@@ -116,11 +116,12 @@ func (r *recorder) traffic() {
 	}
 }
 
-// analysis records the current runs; one whose creation failed is not there.
+// analysis records the current runs. They are named before they are created, so
+// one whose creation failed is created by the next pass.
 func (r *recorder) analysis() {
 	c := &r.new.Canary
-	c.CurrentStepAnalysisRunStatus = r.created(r.plan.StepRun)
-	c.CurrentBackgroundAnalysisRunStatus = r.created(r.plan.BackgroundRun)
+	c.CurrentStepAnalysisRunStatus = r.plan.StepRun
+	c.CurrentBackgroundAnalysisRunStatus = r.plan.BackgroundRun
 	if r.applied && clearsStepRun(r.plan.Transition.Kind) {
 		c.CurrentStepAnalysisRunStatus = nil
 	}
@@ -146,19 +147,6 @@ func clearsStepRun(kind rollout.TransitionKind) bool {
 		return false
 	}
 	return true
-}
-
-func (r *recorder) created(run *v1alpha1.RolloutAnalysisRunStatus) *v1alpha1.RolloutAnalysisRunStatus {
-	if run == nil {
-		return nil
-	}
-	id := rollout.OpID("run/" + run.Name)
-	for _, op := range r.plan.Ops {
-		if op.ID() == id && !r.out.Succeeded(id) {
-			return nil
-		}
-	}
-	return run
 }
 
 // counts sums the status of the ReplicaSets.

@@ -69,12 +69,20 @@ func SpecReplicas(rs *appsv1.ReplicaSet) int32 {
 	return *rs.Spec.Replicas
 }
 
-// Available pods of the ReplicaSet; 0 for nil.
+// Available pods of the ReplicaSet; 0 for nil. Status lags behind: pods beyond
+// the wanted number are going away, whatever it says.
 func Available(rs *appsv1.ReplicaSet) int32 {
 	if rs == nil {
 		return 0
 	}
-	return rs.Status.AvailableReplicas
+	return min(rs.Status.AvailableReplicas, SpecReplicas(rs))
+}
+
+// Reported says whether the status of the ReplicaSet is about its spec as it is
+// now. Until then its counts may be those of pods that are going away, and
+// nothing may be raised on them.
+func Reported(rs *appsv1.ReplicaSet) bool {
+	return rs != nil && rs.Status.ObservedGeneration >= rs.Generation
 }
 
 // ByHash returns the ReplicaSet with that pod template hash, or nil.
@@ -108,7 +116,35 @@ func (s *Snapshot) TrafficKnown() bool {
 			return false
 		}
 	}
+	for i := range s.Rollout.Status.Canary.Routers {
+		if s.unseen(&s.Rollout.Status.Canary.Routers[i]) {
+			return false
+		}
+	}
 	return true
+}
+
+// unseen reports that the router held something for which nobody was asked:
+// its block has just been edited to name something else.
+func (s *Snapshot) unseen(entry *v1alpha1.RouterStatus) bool {
+	claimed := map[Claim]bool{}
+	for _, r := range s.Routers {
+		if r.Plugin != entry.Plugin {
+			continue
+		}
+		if sameConfig(r.Config, entry.Config) {
+			return false
+		}
+		for _, c := range r.Observation.Claims {
+			claimed[c] = true
+		}
+	}
+	for _, h := range entry.Holds {
+		if !claimed[Claim{Object: h.Object, Key: h.Key}] {
+			return true
+		}
+	}
+	return false
 }
 
 // ServiceWeight is the largest weight any place of any router gives the

@@ -98,12 +98,12 @@ func (w *World) disturbRoute(r *rand.Rand) {
 // what is left behind must be released.
 func (w *World) disturbRouters(r *rand.Rand) {
 	names := sortedKeys(w.Plugins)
-	routes := list[*Route](w.store.live, kindRoute)
 	plugins := map[string]json.RawMessage{}
 	first := r.Intn(len(names))
-	shift := r.Intn(len(routes))
 	for i := range 1 + r.Intn(len(names)) {
-		plugins[names[(first+i)%len(names)]] = Block(routes[(shift+i)%len(routes)].Name)
+		name := names[(first+i)%len(names)]
+		route := map[string]string{RouterPlugin: "app", "mesh": "app-mesh"}[name]
+		plugins[name] = Block(route + []string{"", "-b"}[r.Intn(2)])
 	}
 	w.Edit(fmt.Sprintf("edits the routers to %s", plugins), func(ro *v1alpha1.Rollout) {
 		ro.Spec.Strategy.Canary.TrafficRouting.Plugins = plugins
@@ -144,10 +144,7 @@ func (w *World) disturbObjects(r *rand.Rand) {
 	case 4:
 		all := list[*appsv1.ReplicaSet](w.store.live, kindReplicaSet)
 		if len(all) > 0 {
-			rs := all[r.Intn(len(all))]
-			w.note("a user deletes ReplicaSet " + rs.Name)
-			w.must(w.store.remove(byUser, key{kindReplicaSet, rs.Name}, "", ""))
-			delete(w.pods, rs.Name)
+			w.DeleteReplicaSet(image(all[r.Intn(len(all))].Spec.Template))
 		}
 	}
 }

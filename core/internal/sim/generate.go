@@ -42,7 +42,9 @@ func Random(seed int64) (*World, *rand.Rand) {
 		if r.Intn(2) == 0 {
 			w.Plugins[plugin].Settle = time.Duration(r.Intn(5000)) * time.Millisecond
 		}
-		w.AddRoute(route, total, []string{"rule-0", "rule-1"}[:1+r.Intn(2)]...)
+		for _, name := range []string{route, route + "-b"} {
+			w.AddRoute(plugin, name, total, []string{"rule-0", "rule-1"}[:1+r.Intn(2)]...)
+		}
 	}
 	if total != 100 {
 		canary.TrafficRouting.MaxTrafficWeight = &total

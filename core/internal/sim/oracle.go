@@ -124,9 +124,21 @@ func (w *World) byHash(hash string) *appsv1.ReplicaSet {
 
 func (w *World) available(hash string) int64 { return int64(rollout.Available(w.byHash(hash))) }
 
-// everyPlace calls f with each place as written and as served.
+// everyPlace calls f with each place of each route the Rollout has to do with,
+// as written and as served.
 func (w *World) everyPlace(f func(Place)) {
+	ro := w.Rollout()
+	if ro == nil {
+		return
+	}
+	ours := map[string]bool{}
+	for _, b := range rollout.Blocks(ro) {
+		ours[routeName(b.Config)] = true
+	}
 	for _, r := range list[*Route](w.store.live, kindRoute) {
+		if !ours[r.Name] {
+			continue
+		}
 		for _, p := range r.Places {
 			f(p)
 		}
@@ -233,6 +245,9 @@ func (w *World) judgeRaise(before Place, b Backend) {
 			continue
 		}
 		source = max(source, w.available(w.hashOf(o.Service)))
+	}
+	if w.replicas() == 0 {
+		return // nobody is to be served: pods that are left are on their way out
 	}
 	if have == 0 && source > 0 {
 		w.broken("S1", "%s rises to %d and reaches %s, which has no pod, while others do", b.Service, b.Weight, hash)

@@ -51,8 +51,8 @@ func (w *World) judgePosition(before, after *v1alpha1.Rollout) {
 		if rollback := n.StableRS == n.CurrentPodHash; rollback && to != end || !rollback && to != 0 {
 			w.failf("oracle S5: a reset goes to step %d of %d", to, end)
 		}
-	case o.AbortedAt == nil && n.AbortedAt != nil, o.AbortedAt != nil && n.AbortedAt == nil && !o.PromoteFull && n.StableRS != n.CurrentPodHash:
-		if to != 0 {
+	case o.AbortedAt == nil && n.AbortedAt != nil, o.AbortedAt != nil && n.AbortedAt == nil && n.StableRS != n.CurrentPodHash:
+		if to != 0 && !(o.PromoteFull && to == end) {
 			w.failf("oracle S5: an abort or retry goes to step %d", to)
 		}
 	case o.StableRS != n.StableRS, o.PromoteFull, n.StableRS == n.CurrentPodHash:

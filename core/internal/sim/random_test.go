@@ -21,7 +21,7 @@ func TestRandom(t *testing.T) {
 		}
 		return
 	}
-	seeds := int64(300)
+	seeds := int64(200)
 	if text := os.Getenv("SLUICE_SIM_SEEDS"); text != "" {
 		seeds = number(t, text)
 	}

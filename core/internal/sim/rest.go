@@ -101,14 +101,14 @@ func (w *World) unfinished(serving string) string {
 			return fmt.Sprintf("%s still has %d pods", rs.Name, n)
 		}
 	}
-	if w.faulty() {
-		return ""
+	if w.faulty() || w.replicas() == 0 {
+		return "" // without pods no name moves, and none needs to
 	}
 	if ro.Status.StableRS != serving {
 		return "another revision is stable"
 	}
 	for _, svc := range []string{canary.StableService, canary.CanaryService} {
-		if hash := w.hashOf(svc); hash != serving && w.replicas() > 0 {
+		if hash := w.hashOf(svc); hash != serving {
 			return fmt.Sprintf("Service %s selects %q", svc, hash)
 		}
 	}

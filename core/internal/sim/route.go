@@ -20,6 +20,8 @@ import (
 type Route struct {
 	metav1.TypeMeta
 	metav1.ObjectMeta
+	// Plugin is the catalog name of the router whose data plane serves it.
+	Plugin string
 	Places []Place
 	// Programmed is the generation the data plane reports to serve.
 	Programmed int64
@@ -185,7 +187,7 @@ func (w *World) route(r rollout.Router, weights map[string]int32) error {
 // lag, and serves it at the end of the settle time.
 func (w *World) program(route *Route) {
 	name, generation, places := route.Name, route.Generation, clonePlaces(route.Places)
-	lag, settle, silent := w.dataPlane(name)
+	lag, settle, silent := w.dataPlane(route.Plugin)
 	if lag+settle == 0 {
 		w.serve(name, generation, places)
 	} else {
@@ -210,20 +212,12 @@ func (w *World) serve(name string, generation int64, places []Place) {
 	w.trackTraffic()
 }
 
-// dataPlane returns the timing of the route's plugin. What a silent one takes
-// is within its settle time.
-func (w *World) dataPlane(route string) (lag, settle time.Duration, silent bool) {
-	ro := w.Rollout()
-	if ro == nil {
-		return 0, 0, false
+// dataPlane returns the timing behind a plugin. What a silent one takes is
+// within its settle time.
+func (w *World) dataPlane(plugin string) (lag, settle time.Duration, silent bool) {
+	p := w.Plugins[plugin]
+	if p.Silent {
+		return 0, p.Settle, true
 	}
-	for _, b := range rollout.Blocks(ro) {
-		if p := w.Plugins[b.Plugin]; p != nil && routeName(b.Config) == route {
-			if p.Silent {
-				return 0, p.Settle, true
-			}
-			return p.Lag, p.Settle, false
-		}
-	}
-	return 0, 0, false
+	return p.Lag, p.Settle, false
 }

@@ -134,6 +134,7 @@ var stories = []story{
 		play: func(w *sim.World) {
 			atHalf(w)
 			w.Deploy("v3")
+			w.Until("the step is reset", func(ro *v1alpha1.Rollout) bool { return *ro.Status.CurrentStepIndex == 0 })
 			w.Until("50 % of v3", pausedAt(1))
 			w.Resume()
 		}},
@@ -177,6 +178,54 @@ var stories = []story{
 			w.SetPaused(true)
 			w.Run(time.Minute)
 			w.SetPaused(false)
+		}},
+	{name: "edit-while-down", about: "The route is edited by hand while the plugin is away, and v1 wanted back: pods stay until the truth is known.",
+		play: func(w *sim.World) {
+			atHalf(w)
+			w.PluginDown(sim.RouterPlugin)
+			w.EditRoute("app", 0, 80, 20)
+			w.Run(time.Second)
+			w.Deploy("v1")
+			w.Run(2 * time.Minute)
+			w.PluginUp(sim.RouterPlugin)
+		}},
+	{name: "deadline-abort", about: "The pods of v2 never come and progressDeadlineAbort is set: the update is given up.",
+		play: func(w *sim.World) {
+			running(w, "v1", half())
+			w.Edit("sets progressDeadlineAbort after 60 s", func(ro *v1alpha1.Rollout) {
+				seconds := int32(60)
+				ro.Spec.ProgressDeadlineSeconds, ro.Spec.ProgressDeadlineAbort = &seconds, true
+			})
+			w.Crash("v2")
+			w.Deploy("v2")
+		}},
+	{name: "scale-to-zero", about: "spec.replicas is 0: an update goes through without traffic, and serves when it is scaled up.",
+		play: func(w *sim.World) {
+			running(w, "v1", half())
+			w.Scale(0)
+			w.Run(time.Minute)
+			w.Deploy("v2")
+			w.Rest()
+			w.Resume()
+			w.Rest()
+			w.Scale(3)
+		}},
+	{name: "stable-deleted", about: "Somebody deletes the stable ReplicaSet at 50 %: there is nothing to go back to, so v2 becomes stable when it has its pods.",
+		play: func(w *sim.World) {
+			atHalf(w)
+			w.DeleteReplicaSet("v1")
+		}},
+	{name: "full-promotion-after-abort", about: "A full promotion overrules an abort.",
+		play: func(w *sim.World) { atHalf(w); w.Abort(); w.Run(5 * time.Second); w.PromoteFull() }},
+	{name: "router-changed", about: "The Rollout names another route at 50 %: the new one gets the weight, then the old one is given back.",
+		play: func(w *sim.World) {
+			w.AddRoute(sim.RouterPlugin, "web", 100, "rule-0")
+			atHalf(w)
+			w.Edit("names the route web instead of app", func(ro *v1alpha1.Rollout) {
+				ro.Spec.Strategy.Canary.TrafficRouting.Plugins[sim.RouterPlugin] = sim.Block("web")
+			})
+			w.Run(10 * time.Second)
+			w.Resume()
 		}},
 	{name: "inconclusive", about: "An analysis cannot tell; a person resumes, and it is run again.",
 		options: sim.Options{Verdict: firstInconclusive},

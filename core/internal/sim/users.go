@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -101,9 +102,10 @@ func (w *World) AddTemplate(name string) {
 	}))
 }
 
-// AddRoute creates a Route with all weight on the stable Service in each place.
-func (w *World) AddRoute(name string, total int32, places ...string) {
-	route := &Route{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: Namespace}, Programmed: 1}
+// AddRoute creates a Route of a router plugin with all weight on the stable
+// Service in each place.
+func (w *World) AddRoute(plugin, name string, total int32, places ...string) {
+	route := &Route{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: Namespace}, Plugin: plugin, Programmed: 1}
 	for _, p := range places {
 		route.Places = append(route.Places, Place{Name: p, Backends: []Backend{{StableService, total}, {CanaryService, 0}}})
 	}
@@ -117,7 +119,7 @@ func (w *World) Prepare() {
 	w.AddService(StableService)
 	w.AddService(CanaryService)
 	w.AddTemplate(Template)
-	w.AddRoute("app", 100, "rule-0")
+	w.AddRoute(RouterPlugin, "app", 100, "rule-0")
 }
 
 // Create creates the Rollout.
@@ -178,6 +180,17 @@ func (w *World) EditRoute(name string, place int, canary, stable int32) {
 		}
 	})
 	w.must(err)
+}
+
+// DeleteReplicaSet removes the ReplicaSet of a version, and its pods.
+func (w *World) DeleteReplicaSet(version string) {
+	for _, rs := range list[*appsv1.ReplicaSet](w.store.live, kindReplicaSet) {
+		if image(rs.Spec.Template) == version {
+			w.note("a user deletes ReplicaSet " + rs.Name)
+			w.must(w.store.remove(byUser, key{kindReplicaSet, rs.Name}, "", ""))
+			delete(w.pods, rs.Name)
+		}
+	}
 }
 
 // PluginDown and PluginUp change the state of a router plugin's process.

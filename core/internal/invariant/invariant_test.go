@@ -1,0 +1,261 @@
+package invariant_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/invariant"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
+)
+
+var now = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// scene is an update from revision "old" to "new" at 50 %, with 4 replicas: all
+// pods are there and the Services select what they should.
+type scene struct {
+	s    *rollout.Snapshot
+	plan rollout.Plan
+}
+
+func atHalf() *scene {
+	four, one := int32(4), int32(1)
+	ro := &v1alpha1.Rollout{ObjectMeta: metav1.ObjectMeta{Name: "x"}}
+	ro.Spec.Replicas = &four
+	ro.Spec.Strategy.Canary = &v1alpha1.CanaryStrategy{StableService: "stable", CanaryService: "canary"}
+	ro.Status.StableRS, ro.Status.CurrentPodHash, ro.Status.CurrentStepIndex = "old", "new", &one
+	s := &rollout.Snapshot{Now: now, Rollout: ro, Services: map[string]*corev1.Service{}}
+	sc := &scene{s: s, plan: rollout.Plan{Hash: "new"}}
+	sc.pods("old", 4, 4)
+	sc.pods("new", 2, 2)
+	sc.points("stable", "old")
+	sc.points("canary", "new")
+	sc.carries(50)
+	return sc
+}
+
+func (sc *scene) pods(hash string, spec, available int32) {
+	for _, rs := range sc.s.ReplicaSets {
+		if rollout.Hash(rs) == hash {
+			rs.Spec.Replicas, rs.Status.AvailableReplicas = &spec, available
+			return
+		}
+	}
+	sc.s.ReplicaSets = append(sc.s.ReplicaSets, &appsv1.ReplicaSet{
+		ObjectMeta: metav1.ObjectMeta{Name: hash, Labels: map[string]string{v1alpha1.LabelPodTemplateHash: hash}, Annotations: map[string]string{}},
+		Spec:       appsv1.ReplicaSetSpec{Replicas: &spec}, Status: appsv1.ReplicaSetStatus{AvailableReplicas: available}})
+}
+
+func (sc *scene) points(service, hash string) {
+	sc.s.Services[service] = &corev1.Service{Spec: corev1.ServiceSpec{Selector: map[string]string{v1alpha1.LabelPodTemplateHash: hash}}}
+	if hash == "" {
+		sc.s.Services[service].Spec.Selector = nil
+	}
+}
+
+func (sc *scene) carries(canary ...int32) {
+	r := rollout.Router{Plugin: "r"}
+	for _, w := range canary {
+		r.Observation.Observed = append(r.Observation.Observed, rollout.Observed{Traffic: split(w)})
+	}
+	sc.s.Routers = []rollout.Router{r}
+}
+
+func (sc *scene) blind() {
+	sc.s.Routers[0].Problem = &rollout.Problem{Class: rollout.ProblemUnavailable}
+}
+
+func split(canary int32) rollout.Traffic {
+	return rollout.Traffic{TotalWeight: 100, Destinations: []rollout.Destination{
+		{Role: rollout.RoleStable, Service: "stable", Weight: 100 - canary}, {Role: rollout.RoleCanary, Service: "canary", Weight: canary}}}
+}
+
+func (sc *scene) route(canary int32) {
+	sc.plan.Ops = []rollout.Op{rollout.RouteTraffic{Router: sc.s.Routers[0], Desired: split(canary)}}
+}
+
+func (sc *scene) resize(hash string, to int32) {
+	from := rollout.SpecReplicas(sc.s.ByHash(hash))
+	sc.plan.Ops = []rollout.Op{rollout.UpdateReplicaSet{Name: hash, From: from, To: to}}
+}
+
+func (sc *scene) move(service, from, to string) {
+	sc.plan.Ops = []rollout.Op{rollout.PointService{Name: service, From: from, To: to}}
+}
+
+func (sc *scene) deadline(hash string, at time.Time) {
+	sc.s.ByHash(hash).Annotations[v1alpha1.AnnotationScaleDownDeadline] = at.Format(time.RFC3339)
+}
+
+// TestEachRuleCanBreak: a rule that no plan breaks would check nothing. Each
+// pair is one plan that breaks the rule and its closest neighbour that does
+// not.
+func TestEachRuleCanBreak(t *testing.T) {
+	for _, tt := range []struct {
+		rule, name   string
+		broken, fine func(*scene)
+	}{
+		{"I1", "weights that do not add up",
+			func(sc *scene) {
+				sc.plan.Ops = []rollout.Op{rollout.RouteTraffic{Router: sc.s.Routers[0], Desired: rollout.Traffic{TotalWeight: 100,
+					Destinations: []rollout.Destination{{Role: rollout.RoleStable, Service: "stable", Weight: 40}, {Role: rollout.RoleCanary, Service: "canary", Weight: 50}}}}}
+			},
+			func(sc *scene) { sc.route(50) }},
+		{"I1", "a negative weight",
+			func(sc *scene) {
+				sc.plan.Ops = []rollout.Op{rollout.RouteTraffic{Router: sc.s.Routers[0], Desired: rollout.Traffic{TotalWeight: 100,
+					Destinations: []rollout.Destination{{Role: rollout.RoleStable, Service: "stable", Weight: 110}, {Role: rollout.RoleCanary, Service: "canary", Weight: -10}}}}}
+			},
+			func(sc *scene) { sc.route(0) }},
+		{"I2", "a weight without the pods for it",
+			func(sc *scene) { sc.route(75) },
+			func(sc *scene) { sc.pods("new", 3, 3); sc.route(75) }},
+		{"I2", "a weight on a revision without any pod",
+			func(sc *scene) { sc.pods("old", 4, 0); sc.route(0) },
+			func(sc *scene) { sc.pods("old", 4, 2); sc.route(0) }}, // as many as the canary has
+		{"I3", "pods that the observed traffic needs",
+			func(sc *scene) { sc.resize("new", 1) },
+			func(sc *scene) { sc.carries(25); sc.resize("new", 1) }},
+		{"I3", "pods that one of two places needs",
+			func(sc *scene) { sc.carries(0, 50); sc.resize("new", 1) },
+			func(sc *scene) { sc.carries(0, 25); sc.resize("new", 1) }},
+		{"I4", "an aborted revision before its delay",
+			func(sc *scene) {
+				sc.s.Rollout.Status.Abort = true
+				sc.carries(0)
+				sc.points("canary", "old")
+				sc.deadline("new", now.Add(time.Second))
+				sc.resize("new", 0)
+			},
+			func(sc *scene) {
+				sc.s.Rollout.Status.Abort = true
+				sc.carries(0)
+				sc.points("canary", "old")
+				sc.deadline("new", now)
+				sc.resize("new", 0)
+			}},
+		{"I4", "a superseded revision that a Service selects",
+			func(sc *scene) {
+				sc.pods("older", 2, 2)
+				sc.deadline("older", now)
+				sc.carries(0)
+				sc.points("canary", "older")
+				sc.resize("older", 0)
+			},
+			func(sc *scene) { sc.pods("older", 2, 2); sc.deadline("older", now); sc.resize("older", 0) }},
+		{"I4", "the deletion of a revision with pods",
+			func(sc *scene) {
+				sc.pods("older", 1, 1)
+				sc.plan.Ops = []rollout.Op{rollout.DeleteReplicaSet{Name: "older"}}
+			},
+			func(sc *scene) {
+				sc.pods("older", 0, 0)
+				sc.plan.Ops = []rollout.Op{rollout.DeleteReplicaSet{Name: "older"}}
+			}},
+		{"I4", "a promotion before all traffic is there",
+			func(sc *scene) {
+				sc.pods("new", 4, 4)
+				sc.plan.Transition.Kind = rollout.TransitionPromote
+			},
+			func(sc *scene) {
+				sc.pods("new", 4, 4)
+				sc.carries(100)
+				sc.plan.Transition.Kind = rollout.TransitionPromote
+			}},
+		{"I4", "a promotion without all pods",
+			func(sc *scene) {
+				sc.pods("new", 4, 3)
+				sc.carries(100)
+				sc.plan.Transition.Kind = rollout.TransitionPromote
+			},
+			func(sc *scene) {
+				sc.pods("new", 4, 4)
+				sc.carries(100)
+				sc.plan.Transition.Kind = rollout.TransitionPromote
+			}},
+		{"I5", "a canary weight that rises after an abort",
+			func(sc *scene) { sc.s.Rollout.Status.Abort = true; sc.carries(25); sc.route(50) },
+			func(sc *scene) { sc.s.Rollout.Status.Abort = true; sc.carries(75); sc.route(50) }},
+		{"I6", "a name that carries traffic",
+			func(sc *scene) { sc.move("canary", "new", "old") },
+			func(sc *scene) { sc.carries(0); sc.move("canary", "new", "old") }},
+		{"I6", "a name that moves to nothing",
+			func(sc *scene) { sc.carries(0); sc.pods("old", 4, 0); sc.move("canary", "new", "old") },
+			func(sc *scene) { sc.carries(0); sc.pods("old", 4, 1); sc.move("canary", "new", "old") }},
+		{"I6", "a name that is adopted too early",
+			func(sc *scene) { sc.points("stable", ""); sc.pods("old", 4, 3); sc.move("stable", "", "old") },
+			func(sc *scene) { sc.points("stable", ""); sc.move("stable", "", "old") }},
+		{"I7", "a step that is skipped",
+			func(sc *scene) {
+				three := int32(3)
+				sc.plan.Transition = rollout.Transition{Kind: rollout.TransitionStep, Index: &three}
+			},
+			func(sc *scene) {
+				two := int32(2)
+				sc.plan.Transition = rollout.Transition{Kind: rollout.TransitionStep, Index: &two}
+			}},
+		{"I8", "more pods of a revision than asked for",
+			func(sc *scene) { sc.resize("new", 5) },
+			func(sc *scene) { sc.resize("new", 4) }},
+		{"I8", "fewer stable pods than asked for",
+			func(sc *scene) { sc.resize("old", 3) },
+			func(sc *scene) { sc.pods("old", 5, 5); sc.resize("old", 4) }},
+		{"I9", "pods that go while traffic is unknown",
+			func(sc *scene) { sc.carries(25); sc.blind(); sc.resize("new", 1) },
+			func(sc *scene) { sc.carries(25); sc.blind(); sc.resize("new", 3) }},
+		{"I9", "a name that moves while traffic is unknown",
+			func(sc *scene) { sc.carries(0); sc.blind(); sc.move("canary", "new", "old") },
+			func(sc *scene) { sc.carries(0); sc.move("canary", "new", "old") }},
+		{"I9", "a promotion while traffic is unknown",
+			func(sc *scene) {
+				sc.pods("new", 4, 4)
+				sc.carries(100)
+				sc.blind()
+				sc.plan.Transition.Kind = rollout.TransitionPromote
+			},
+			func(sc *scene) {
+				sc.pods("new", 4, 4)
+				sc.carries(100)
+				sc.plan.Transition.Kind = rollout.TransitionPromote
+			}},
+	} {
+		t.Run(tt.rule+" "+tt.name, func(t *testing.T) {
+			sc := atHalf()
+			tt.broken(sc)
+			var rules []string
+			for _, v := range invariant.Check(sc.s, sc.plan) {
+				rules = append(rules, v.Rule)
+			}
+			assert.Contains(t, rules, tt.rule)
+			sc = atHalf()
+			tt.fine(sc)
+			assert.Empty(t, invariant.Check(sc.s, sc.plan))
+		})
+	}
+}
+
+// TestRefuse: what is left of a refused plan does nothing, says why, and keeps
+// what status already says.
+func TestRefuse(t *testing.T) {
+	sc := atHalf()
+	sc.s.Rollout.Status.Canary.Routers = []v1alpha1.RouterStatus{{Plugin: "r"}}
+	sc.route(75)
+	sc.plan.Transition.Kind = rollout.TransitionPromote
+	found := invariant.Check(sc.s, sc.plan)
+	require.NotEmpty(t, found)
+	refused := invariant.Refuse(sc.s, sc.plan, found)
+	assert.Empty(t, refused.Ops)
+	assert.Equal(t, rollout.TransitionNone, refused.Transition.Kind)
+	assert.Equal(t, sc.s.Rollout.Status.Canary.Routers, refused.Routers)
+	require.NotEmpty(t, refused.Holds)
+	assert.Equal(t, rollout.HoldInvariant, refused.Holds[0].Reason)
+	assert.True(t, refused.Holds[0].Blocking)
+	assert.Contains(t, refused.Holds[0].What, "I2")
+	assert.Empty(t, invariant.Check(sc.s, refused))
+}
