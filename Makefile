@@ -25,7 +25,7 @@ control-plane: require ## Build the real Kubernetes control plane for tests (cac
 
 .PHONY: test
 test: control-plane ## Unit tests, conformance, a short simulation, tests on the real control plane.
-	SLUICE_SIM_SEEDS=$(or $(SEEDS),300) $(GO) test $(if $(RACE),$(RACE)) -timeout 20m ./...
+	SLUICE_SIM_SEEDS=$(or $(SEEDS),60) $(GO) test $(if $(RACE),$(RACE)) -timeout 20m ./...
 
 .PHONY: e2e
 e2e: require ## Tests against a real gateway and a real Prometheus (built on first use).

@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/observe"
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 )
 
@@ -104,7 +105,27 @@ func rivals(reader client.Reader) handler.EventHandler {
 		},
 		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			ask(ctx, q, claimKeys(e.Object))
+			heirs(ctx, reader, e.Object, q)
 		},
+	}
+}
+
+// heirs enqueues the Rollouts that name Services of one that is gone: they may
+// have been refused because it managed them.
+func heirs(ctx context.Context, reader client.Reader, gone client.Object, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+	ro, ok := gone.(*v1alpha1.Rollout)
+	if !ok {
+		return
+	}
+	for _, service := range observe.ServiceNames(ro) {
+		var list v1alpha1.RolloutList
+		err := reader.List(ctx, &list, client.InNamespace(ro.Namespace), client.MatchingFields{serviceIndex: service}, client.UnsafeDisableDeepCopy)
+		if err != nil {
+			return // stopping
+		}
+		for i := range list.Items {
+			q.Add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+		}
 	}
 }
 

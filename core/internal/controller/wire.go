@@ -103,10 +103,12 @@ func wire(o Options, cfg *rest.Config, mgr ctrl.Manager, counters *Metrics) (*wi
 	return &wired{host: host, events: events}, nil
 }
 
-// broadcaster keeps the order of emission and drops nothing: clients compare
-// the whole ordered list of a rollout's events (21 in one abort and retry).
+// broadcaster keeps the order of emission, and neither drops nor combines:
+// clients compare the whole ordered list of a rollout's events (21 in one abort
+// and retry), and by default an eleventh step within ten minutes would only be
+// "combined from similar events".
 func broadcaster(clients kubernetes.Interface) record.EventBroadcaster {
-	b := record.NewBroadcaster(record.WithCorrelatorOptions(record.CorrelatorOptions{BurstSize: 500}))
+	b := record.NewBroadcaster(record.WithCorrelatorOptions(record.CorrelatorOptions{BurstSize: 500, MaxEvents: 500}))
 	b.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: clients.CoreV1().Events("")})
 	return b
 }

@@ -145,7 +145,7 @@ func (p *planner) validServices() {
 			p.invalid(at, "Service %q does not exist in namespace %q; create it or correct the name", ref.name, p.ro.Namespace)
 			return
 		}
-		if owner := svc.Annotations[v1alpha1.AnnotationManagedBy]; owner != "" && owner != p.ro.Name {
+		if owner := p.s.Owners[ref.name]; owner != "" {
 			p.invalid(at, "Service %q is managed by Rollout %q; use a Service of its own for each Rollout", ref.name, owner)
 			return
 		}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -130,7 +131,7 @@ func (o *Observer) list(ctx context.Context, into client.ObjectList, namespace, 
 }
 
 func (o *Observer) services(ctx context.Context, s *rollout.Snapshot) error {
-	s.Services = map[string]*corev1.Service{}
+	s.Services, s.Owners = map[string]*corev1.Service{}, map[string]string{}
 	for _, name := range ServiceNames(s.Rollout) {
 		var svc corev1.Service
 		found, err := o.get(ctx, s.Rollout.Namespace, name, &svc)
@@ -144,8 +145,26 @@ func (o *Observer) services(ctx context.Context, s *rollout.Snapshot) error {
 			return ErrBehind
 		}
 		s.Services[name] = &svc
+		if err := o.owner(ctx, s, &svc); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// owner notes the other Rollout that manages the Service, if it exists and
+// still names it: marks are not removed when a Rollout is deleted.
+func (o *Observer) owner(ctx context.Context, s *rollout.Snapshot, svc *corev1.Service) error {
+	name := svc.Annotations[v1alpha1.AnnotationManagedBy]
+	if name == "" || name == s.Rollout.Name {
+		return nil
+	}
+	var other v1alpha1.Rollout
+	found, err := o.get(ctx, svc.Namespace, name, &other)
+	if err == nil && found && slices.Contains(ServiceNames(&other), svc.Name) {
+		s.Owners[svc.Name] = name
+	}
+	return err
 }
 
 // ServiceNames are the Services a Rollout names, in spec or status.

@@ -1,9 +1,11 @@
 package record
 
 import (
+	"fmt"
 	"strconv"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
@@ -29,6 +31,7 @@ func Of(s *rollout.Snapshot, plan rollout.Plan, out rollout.Outcome) Record {
 	r.new.ObservedGeneration = strconv.FormatInt(s.Rollout.Generation, 10)
 	if plan.Invalid == "" {
 		r.collisions()
+		r.verdicts()
 		r.position()
 		r.traffic()
 		r.analysis()
@@ -134,6 +137,33 @@ func (r *recorder) analysis() {
 		// The new run answers the person who resumed; the resume is used up.
 		r.new.ControllerPause = false
 	}
+}
+
+// verdicts tells when a current run has reached another phase; before what
+// follows from it.
+func (r *recorder) verdicts() {
+	c := r.old.Canary
+	r.verdict("Step", c.CurrentStepAnalysisRunStatus, r.plan.StepRun)
+	r.verdict("Background", c.CurrentBackgroundAnalysisRunStatus, r.plan.BackgroundRun)
+}
+
+func (r *recorder) verdict(kind string, before, now *v1alpha1.RolloutAnalysisRunStatus) {
+	if now == nil || now.Status == "" {
+		return
+	}
+	previous := v1alpha1.AnalysisPhase("none")
+	if before != nil && before.Name == now.Name && before.Status != "" {
+		previous = before.Status
+	}
+	if previous == now.Status {
+		return
+	}
+	level := corev1.EventTypeNormal
+	if now.Status == v1alpha1.AnalysisPhaseFailed || now.Status == v1alpha1.AnalysisPhaseError {
+		level = corev1.EventTypeWarning
+	}
+	r.edge(level, v1alpha1.EventPrefixAnalysisRun+string(now.Status),
+		fmt.Sprintf("%s AnalysisRun %s is %s (was %s)", kind, now.Name, now.Status, previous))
 }
 
 // replaced reports that an inconclusive run has given way to another one.

@@ -20,6 +20,9 @@ type Snapshot struct {
 	// Services named by the spec or by status; absent from the map means it
 	// does not exist.
 	Services map[string]*corev1.Service
+	// Owners names, for each Service that another existing Rollout manages,
+	// that Rollout. The mark of a Rollout that is gone counts for nothing.
+	Owners map[string]string
 	// AnalysisRuns owned by this Rollout.
 	AnalysisRuns []*v1alpha1.AnalysisRun
 	// Templates and ClusterTemplates that the spec names, with everything they
