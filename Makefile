@@ -30,7 +30,7 @@ test: control-plane ## Unit tests, conformance, a short simulation, tests on the
 .PHONY: e2e
 e2e: require ## Tests against a real gateway and a real Prometheus (built on first use).
 	@$(GO) run ./test/devcluster/cmd/devcluster build control-plane traefik prometheus
-	SLUICE_E2E=1 $(GO) test -count=1 -timeout 20m ./plugins/... ./test/devcluster/...
+	SLUICE_E2E=1 $(GO) test -count=1 -timeout 20m ./plugins/... ./test/devcluster/... ./test/e2e/stage/...
 
 .PHONY: demo
 demo: require ## A real canary through a real gateway; KEEP=1 leaves it running.

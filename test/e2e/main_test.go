@@ -1,0 +1,55 @@
+// Package e2e holds stories about the whole controller on a real control plane:
+// the built programs, their own RBAC, plugins as processes. Only the gateway and
+// Prometheus are stand-ins.
+package e2e
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/sluice-rollouts/sluice/test/e2e/stage"
+)
+
+var (
+	// on is the stage of all stories.
+	on *stage.Stage
+	// shared is the controller of every story that leaves it alone.
+	shared *stage.Controller
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// Stories wait most of the time, so more of them run at once than there are
+	// cores.
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		_ = f.Value.Set("6")
+	}
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) (code int) {
+	var err error
+	if on, err = stage.Open(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() {
+		if err := on.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}()
+	if shared, err = on.SharedController(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	code = m.Run()
+	if err := shared.Faultless(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	return code
+}

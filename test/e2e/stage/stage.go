@@ -1,0 +1,128 @@
+package stage
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/go-logr/logr"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/dynamic"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/test/devcluster"
+	"github.com/sluice-rollouts/sluice/test/devcluster/foreign"
+)
+
+// Stage is a control plane with everything stories need. Close it.
+type Stage struct {
+	Cluster *devcluster.Cluster
+	// Client is an administrator's, without a cache.
+	Client  client.Client
+	Gateway *GatewayStandIn
+	Metrics *PrometheusStandIn
+
+	root    string // of the repository
+	bin     string // controller and plugins/
+	shared  *Controller
+	dynamic dynamic.Interface
+}
+
+// Open builds the programs and starts the cluster.
+func Open(ctx context.Context) (_ *Stage, err error) {
+	s := &Stage{Metrics: newPrometheusStandIn()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	if s.root, err = foreign.Root(); err != nil {
+		return nil, err
+	}
+	if s.bin, err = os.MkdirTemp("", "sluice-e2e-"); err != nil {
+		return nil, err
+	}
+	var all errgroup.Group
+	all.Go(func() error { return s.build(ctx) })
+	all.Go(func() error { return s.startCluster(ctx) })
+	if err := all.Wait(); err != nil {
+		return nil, err
+	}
+	s.Gateway, err = startGatewayStandIn(s.dynamic)
+	return s, err
+}
+
+// Close ends every process and removes every file.
+func (s *Stage) Close() error {
+	var err error
+	if s.Gateway != nil {
+		s.Gateway.stop()
+	}
+	if s.Cluster != nil {
+		err = s.Cluster.Stop()
+	}
+	s.Metrics.server.Close()
+	if s.shared != nil {
+		s.shared.clean()
+	}
+	if s.bin != "" {
+		err = errors.Join(err, os.RemoveAll(s.bin))
+	}
+	return err
+}
+
+func (s *Stage) startCluster(ctx context.Context) (err error) {
+	if s.Cluster, err = devcluster.Start(ctx, devcluster.Options{}); err != nil {
+		return err
+	}
+	if s.dynamic, err = dynamic.NewForConfig(s.Cluster.Config()); err != nil {
+		return err
+	}
+	ctrllog.SetLogger(logr.Discard()) // what the client would say, failing stories say better
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme, gatewayv1.Install} {
+		if err := add(scheme); err != nil {
+			return err
+		}
+	}
+	if err := s.Cluster.ApplyGatewayAPI(ctx); err != nil {
+		return err
+	}
+	if err := s.Cluster.ApplyFiles(ctx, s.path("deploy/crds"), s.path("deploy/base/rbac.yaml")); err != nil {
+		return err
+	}
+	s.Client, err = client.New(s.Cluster.Config(), client.Options{Scheme: scheme})
+	return err
+}
+
+func (s *Stage) path(name string) string { return filepath.Join(s.root, filepath.FromSlash(name)) }
+
+// build builds the programs one after the other: the go command itself uses
+// every core.
+func (s *Stage) build(ctx context.Context) error {
+	type program struct{ pkg, file string }
+	programs := []program{{"./cmd/controller", "controller"}}
+	for _, name := range bundled {
+		programs = append(programs, program{"./plugins/" + name, "plugins/" + name})
+	}
+	for _, p := range programs {
+		cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-ldflags=-s -w", "-o", filepath.Join(s.bin, p.file), p.pkg)
+		cmd.Dir = s.root
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		var said bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &said, &said
+		if err := cmd.Run(); err != nil {
+			return fmt.Errorf("building %s: %w\n%s", p.pkg, err, said.String())
+		}
+	}
+	return nil
+}
