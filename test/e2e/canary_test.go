@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,8 +78,7 @@ var healthyEvents = []string{
 func TestUpdateBeforeTheFirstIsServed(t *testing.T) {
 	t.Parallel()
 	app := on.NewApp(t, shared)
-	app.Apply(stage.RolloutYAML(stage.SetWeight(50), stage.Pause))
-	app.PatchRollout(`{"spec": {"template": {"metadata": {"annotations": {"devcluster.sluice.dev/never-ready": "true"}}}}}`)
+	app.Apply(neverReady(stage.RolloutYAML(stage.SetWeight(50), stage.Pause)))
 	app.Await("v1 is being started", func(w stage.World) bool { return w.Wanted("v1") == 4 })
 
 	app.PatchRollout(`{"spec": {"template": {"metadata": {"annotations": null}}}}`)
@@ -108,6 +108,12 @@ func TestEveryStepHasItsEvent(t *testing.T) {
 		}
 	}
 	assert.Equal(t, want, got)
+}
+
+// neverReady is the Rollout with pods that do not become ready.
+func neverReady(manifest string) string {
+	return strings.Replace(manifest, "labels: {app: app}",
+		`labels: {app: app}, annotations: {"devcluster.sluice.dev/never-ready": "true"}`, 1)
 }
 
 func deadline(w stage.World, version string) string {

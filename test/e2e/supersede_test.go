@@ -69,9 +69,7 @@ func TestRouteConflict(t *testing.T) {
 	app := on.NewApp(t, shared)
 	// Without ready pods the older one has not adopted the Services yet: then the
 	// younger one would be refused for those.
-	older := strings.Replace(stage.RolloutYAML(), "labels: {app: app}",
-		`labels: {app: app}, annotations: {"devcluster.sluice.dev/never-ready": "true"}`, 1)
-	app.Apply(older)
+	app.Apply(neverReady(stage.RolloutYAML()))
 	app.Await("the older one holds the route", func(w stage.World) bool {
 		return len(w.Status().Canary.Routers) == 1 && len(w.Status().Canary.Routers[0].Holds) == 2
 	})
