@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,7 +65,18 @@ func New(o Options) (*Host, error) {
 	return newHost(o, defaultTiming())
 }
 
+// maxRunDir leaves room in the 107 bytes of a unix socket's address for
+// /sluice-<10 digits>/<plugin's own file name>.
+const maxRunDir = 64
+
 func newHost(o Options, t timing) (*Host, error) {
+	dir := o.RunDir
+	if dir == "" {
+		dir = os.TempDir()
+	}
+	if len(dir) > maxRunDir {
+		return nil, fmt.Errorf("plugin sockets cannot be in %q: an address holds 107 bytes, which leaves %d for the folder; set TMPDIR to a shorter path", dir, maxRunDir)
+	}
 	h := &Host{pluginDir: o.PluginDir, supervisors: map[string]*supervised{}, files: map[string]string{}}
 	h.deps = deps{
 		log: o.Logger, metrics: newMetrics(), timing: t, runDir: o.RunDir, version: o.Version,

@@ -290,3 +290,8 @@ func TestShutdownWithHungPlugin(t *testing.T) {
 	require.NotNil(t, <-answered)
 	assert.False(t, alive(pid))
 }
+
+func TestATooLongTemporaryFolderIsSaidAtOnce(t *testing.T) {
+	_, err := New(Options{RunDir: "/tmp/" + strings.Repeat("x", maxRunDir)})
+	require.ErrorContains(t, err, "set TMPDIR to a shorter path")
+}
