@@ -44,22 +44,9 @@ func wire(o Options, cfg *rest.Config, mgr ctrl.Manager, counters *Metrics) (*wi
 	}
 	events := broadcaster(clients)
 	recorder := events.NewRecorder(mgr.GetScheme(), corev1.EventSource{Component: "rollouts-controller"})
-	reference := &corev1.ConfigMap{}
-	reference.Namespace, reference.Name = o.Namespace, ConfigMapName
-	host, err := plugins.New(plugins.Options{
-		PluginDir:  o.PluginDir,
-		Logger:     o.Log.WithName("plugin"),
-		Registerer: metrics.Registry,
-		Events: func(e plugins.Event) {
-			kind := corev1.EventTypeNormal
-			if e.Warning {
-				kind = corev1.EventTypeWarning
-			}
-			recorder.Event(reference, kind, e.Reason, e.Message)
-		},
-	})
+	host, err := newHost(o, recorder)
 	if err != nil {
-		return nil, fmt.Errorf("plugin host: %w", err)
+		return nil, err
 	}
 	rollouts, runs := &doorbell{}, &doorbell{}
 	objects, err := newBroker(cfg, clients.Discovery(), o, rollouts, runs)
@@ -101,6 +88,28 @@ func wire(o Options, cfg *rest.Config, mgr ctrl.Manager, counters *Metrics) (*wi
 		return nil, fmt.Errorf("watch analysis runs: %w", err)
 	}
 	return &wired{host: host, events: events}, nil
+}
+
+// newHost tells what an administrator should know on the plugin ConfigMap.
+func newHost(o Options, recorder record.EventRecorder) (*plugins.Host, error) {
+	reference := &corev1.ConfigMap{}
+	reference.Namespace, reference.Name = o.Namespace, ConfigMapName
+	host, err := plugins.New(plugins.Options{
+		PluginDir:  o.PluginDir,
+		Logger:     o.Log.WithName("plugin"),
+		Registerer: metrics.Registry,
+		Events: func(e plugins.Event) {
+			kind := corev1.EventTypeNormal
+			if e.Warning {
+				kind = corev1.EventTypeWarning
+			}
+			recorder.Event(reference, kind, e.Reason, e.Message)
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("plugin host: %w", err)
+	}
+	return host, nil
 }
 
 // broadcaster keeps the order of emission, and neither drops nor combines:
