@@ -217,13 +217,18 @@ func TestHotReloadRefused(t *testing.T) {
 			mustObserve(w, "evil")
 			old := w.pid("evil")
 			w.SetConfig(list(item))
+			var first Event
 			w.eventually("a refusal", func() bool {
 				found := false
-				w.note(func() { found = len(w.events) > 0 })
+				w.note(func() {
+					if found = len(w.events) > 0; found {
+						first = w.events[0]
+					}
+				})
 				return found
 			})
-			assert.True(t, w.events[0].Warning)
-			assert.Contains(t, []string{EventUpdateRefused, EventConfigRefused}, w.events[0].Reason)
+			assert.True(t, first.Warning)
+			assert.Contains(t, []string{EventUpdateRefused, EventConfigRefused}, first.Reason)
 			assert.Equal(t, old, w.pid("evil"))
 			mustObserve(w, "evil")
 
