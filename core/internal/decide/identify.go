@@ -30,6 +30,19 @@ func (p *planner) identify() {
 	p.work(p.plan.Hash)
 }
 
+// takeBack makes an abort work with the Services that traffic was routed to,
+// not with those that an edit since then names. What is wrong with the edit is
+// reported by now.
+func (p *planner) takeBack() {
+	stable, canary, ok := rollout.Routed(p.ro)
+	if !ok || stable == p.canary.StableService && canary == p.canary.CanaryService {
+		return
+	}
+	c := *p.canary
+	c.StableService, c.CanaryService = stable, canary
+	p.canary = &c
+}
+
 // work makes hash the revision this pass works for.
 func (p *planner) work(hash string) {
 	p.hash = hash
@@ -67,17 +80,23 @@ func (p *planner) templateHash() string {
 	if p.s.ByHash(hash) != nil {
 		return hash
 	}
+	var newest *appsv1.ReplicaSet
 	for _, rs := range p.s.ReplicaSets {
-		if metav1.IsControlledBy(rs, p.ro) && sameTemplate(rs.Spec.Template, p.ro.Spec.Template) {
-			return rollout.Hash(rs)
+		if metav1.IsControlledBy(rs, p.ro) && sameTemplate(rs.Spec.Template, p.ro.Spec.Template) &&
+			(newest == nil || revision(rs) > revision(newest)) {
+			newest = rs
 		}
+	}
+	if newest != nil {
+		return rollout.Hash(newest)
 	}
 	return hash
 }
 
 // sameTemplate compares without our own label, and after a JSON round trip of
 // both so that nil and empty are the same. The API server fills defaults in a
-// stored ReplicaSet, so only what the wanted template says is compared.
+// stored ReplicaSet; anything else that only the stored one says was removed by
+// the user, and is another revision.
 func sameTemplate(stored, wanted corev1.PodTemplateSpec) bool {
 	stored = *stored.DeepCopy()
 	delete(stored.Labels, v1alpha1.LabelPodTemplateHash)
@@ -99,7 +118,8 @@ func decodeJSON(in any, out *any) bool {
 	return err == nil && json.Unmarshal(raw, out) == nil
 }
 
-// covers reports whether have says everything that want says.
+// covers reports whether have says what want says, and besides that nothing but
+// the defaults of the API.
 func covers(have, want any) bool {
 	switch w := want.(type) {
 	case map[string]any:
@@ -109,6 +129,11 @@ func covers(have, want any) bool {
 		}
 		for k, v := range w {
 			if !covers(h[k], v) {
+				return false
+			}
+		}
+		for k, v := range h {
+			if _, said := w[k]; !said && !isDefault(k, v, w) {
 				return false
 			}
 		}
@@ -127,6 +152,44 @@ func covers(have, want any) bool {
 	default:
 		return apiequality.Semantic.DeepEqual(have, want)
 	}
+}
+
+// isDefault reports whether the API server fills this value in where a pod
+// template leaves it out (k8s.io/kubernetes/pkg/apis/core/v1/defaults.go). A
+// value that is not listed counts as the user's: the worst that follows is one
+// rolling update after an upgrade of the Kubernetes libraries.
+func isDefault(key string, value any, beside map[string]any) bool {
+	if key == "serviceAccount" { // the deprecated twin
+		return value == beside["serviceAccountName"]
+	}
+	for _, d := range templateDefaults[key] {
+		if apiequality.Semantic.DeepEqual(value, d) {
+			return true
+		}
+	}
+	return false
+}
+
+// templateDefaults by field name; numbers as JSON decodes them.
+var templateDefaults = map[string][]any{
+	"restartPolicy":                 {"Always"},
+	"dnsPolicy":                     {"ClusterFirst"},
+	"schedulerName":                 {"default-scheduler"},
+	"terminationGracePeriodSeconds": {30.0},
+	"securityContext":               {map[string]any{}},
+	"resources":                     {map[string]any{}},
+	"terminationMessagePath":        {"/dev/termination-log"},
+	"terminationMessagePolicy":      {"File"},
+	"imagePullPolicy":               {"Always", "IfNotPresent"},
+	"protocol":                      {"TCP"},
+	"successThreshold":              {1.0},
+	"failureThreshold":              {3.0},
+	"periodSeconds":                 {10.0},
+	"timeoutSeconds":                {1.0},
+	"scheme":                        {"HTTP"},
+	"defaultMode":                   {420.0},
+	"apiVersion":                    {"v1"},
+	"creationTimestamp":             {nil},
 }
 
 // revision of a ReplicaSet; 0 when it has none.
