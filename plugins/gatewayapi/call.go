@@ -33,6 +33,8 @@ type mode int
 const (
 	// strict: it is the user's to repair.
 	strict mode = iota
+	// partial: the other routes go on. An abort must reach them, and a release must not forget them.
+	partial
 	// lenient: it holds nothing that could be given back.
 	lenient
 )
@@ -54,24 +56,69 @@ func read(in *objects.Inputs, raw []byte, s services, m mode) (*call, error) {
 		return nil, err
 	}
 
-	known := map[objects.Ref]bool{}
+	known, unusable := map[objects.Ref]bool{}, error(nil)
 	for _, selected := range c.routes {
-		object, err := objects.Get[route](in, selected.need)
-		switch {
-		case plugin.IsReferenceNotFound(err) && m == lenient:
-			continue
-		case err != nil:
-			return nil, fmt.Errorf("%s: %w: create it or correct the name", selected.path, err)
+		object, splits, err := c.find(in, selected)
+		if err != nil && (m == strict || object == nil && !plugin.IsReferenceNotFound(err)) {
+			return nil, err
 		}
-		splits, err := findSplits(object, c.services)
-		if err != nil && m == strict {
-			return nil, plugin.InvalidConfig(selected.path, "%v", err)
+		unusable = cmp.Or(unusable, err)
+		if object == nil || err != nil && m == partial {
+			continue
 		}
 		known[object.Ref] = true
 		c.selected = append(c.selected, steered{object, splits})
 	}
+	if err := c.readLeft(in, known); err != nil {
+		return nil, err
+	}
+	if m == partial && len(c.selected) == 0 && !c.gives() {
+		return nil, unusable
+	}
 
-	return c, c.readLeft(in, known)
+	return c, nil
+}
+
+// find gets a selected route and its splits. The error is the user's to repair, unless it has no object and is not about a
+// missing one.
+func (c *call) find(in *objects.Inputs, selected selection) (*objects.Typed[route], []split, error) {
+	object, err := objects.Get[route](in, selected.need)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w: create it or correct the name", selected.path, err)
+	}
+	splits, err := findSplits(object, c.services)
+	if err != nil {
+		return object, nil, plugin.InvalidConfig(selected.path, "%v", err)
+	}
+
+	return object, splits, nil
+}
+
+// toRoute are the selected routes a request is about. A release is about those the router still holds: an edited
+// configuration may steer the others by now. Without any such mark it is about all.
+func (c *call) toRoute(release bool) []steered {
+	var held []steered
+	for _, r := range c.selected {
+		if r.object.Held {
+			held = append(held, r)
+		}
+	}
+	if release && len(held) > 0 {
+		return held
+	}
+
+	return c.selected
+}
+
+// gives reports whether a route that is to be left still splits.
+func (c *call) gives() bool {
+	for _, r := range c.left {
+		if len(r.splits) > 0 {
+			return true
+		}
+	}
+
+	return false
 }
 
 // readLeft finds the routes that are held and not selected.

@@ -50,7 +50,7 @@ func (router) Validate(_ context.Context, req *trafficrouter.ValidateRequest) er
 
 // Observe reports each rule that splits, and what the gateways say about the routes.
 func (router) Observe(_ context.Context, req *trafficrouter.ObserveRequest) (*trafficrouter.Observation, error) {
-	call, err := read(req.Inputs, req.Config, servicesOf(req.Target), strict)
+	call, err := read(req.Inputs, req.Config, servicesOf(req.Target), partial)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func (router) Route(_ context.Context, req *trafficrouter.RouteRequest) (*traffi
 	if len(req.Traffic.ManagedRoutes) > 0 || req.Traffic.Weight(trafficrouter.RoleExperiment) > 0 {
 		return nil, plugin.Unsupported("gatewayapi has no managed routes and no experiments yet")
 	}
-	mode := strict
+	mode := partial
 	if req.Release {
 		mode = lenient
 	}
@@ -89,7 +89,7 @@ func (router) Route(_ context.Context, req *trafficrouter.RouteRequest) (*traffi
 	}
 	want := weights{stable: stable.Weight, canary: canary.Weight}
 	var edited []*objects.Object
-	for _, r := range call.selected {
+	for _, r := range call.toRoute(req.Release) {
 		setWeights(r.object, r.splits, want)
 		setLabel(r.object, call.label, want.canary != 0)
 		edited = append(edited, r.object.Object)

@@ -227,3 +227,31 @@ func TestInfo(t *testing.T) {
 		assert.Equal(t, []plugin.Verb{plugin.Read, plugin.Update}, k.Verbs)
 	}
 }
+
+// One of two routes is deleted, or its author takes it back, while the canary has traffic on both: that is the user's to
+// repair, and an abort still reaches the other one.
+func TestOneRouteIsGone(t *testing.T) {
+	const both = `{"httpRoutes":[{"name":"web"},{"name":"api"}]}`
+	shop := manifest(t, "shop.json")
+	at20 := send(t, both, inputs(t, shop, edited(t, shop, set("api", "metadata", "name"))), traffic(100, 20))
+	require.Len(t, at20, 2)
+	webAt20 := at20[0]
+	takenBack := edited(t, at20[1], set([]any{}, "spec", "rules"))
+
+	for name, there := range map[string]func() *objects.Inputs{
+		"deleted": func() *objects.Inputs {
+			return wireInputs(t, append(results(t, false, webAt20), absent("HTTPRoute", "shop", "api"))...)
+		},
+		"taken back": func() *objects.Inputs { return inputs(t, webAt20, takenBack) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			seen := observe(t, both, there())
+			require.Len(t, seen.Observed, 2, "the rules of the other route")
+			assert.Equal(t, traffic(100, 20), seen.Observed[0].Traffic)
+
+			writes := send(t, both, there(), traffic(100, 0))
+			require.Len(t, writes, 1, "the other route, and only that")
+			assert.Equal(t, traffic(100, 0), observe(t, web, inputs(t, writes[0])).Observed[0].Traffic)
+		})
+	}
+}
