@@ -118,7 +118,7 @@ func watchAnalysisRuns(mgr ctrl.Manager, host *plugins.Host, events AnalysisRunE
 		Named("analysisrun").
 		For(&v1alpha1.AnalysisRun{}).
 		WatchesRawSource(bell).
-		WithOptions(controller.Options{MaxConcurrentReconciles: threads}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: threads, RateLimiter: retries()}).
 		Complete(&AnalysisRuns{
 			Reader: mgr.GetCache(), Writer: mgr.GetClient(), Calls: calls,
 			Events: events, Written: &observe.Written{}, Now: time.Now,

@@ -7,6 +7,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/record"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -31,6 +32,8 @@ type Rollouts struct {
 	Actor    *act.Actor
 	Events   record.EventRecorder
 	Metrics  *Metrics
+	// Retries paces operations that fail; see Retries().
+	Retries workqueue.TypedRateLimiter[ctrl.Request]
 	// Forget drops what is remembered of a Rollout that is gone.
 	Forget func(client.ObjectKey)
 }
@@ -41,6 +44,7 @@ func (r *Rollouts) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	if err := r.Reader.Get(ctx, req.NamespacedName, &ro); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.Forget(req.NamespacedName)
+			r.Retries.Forget(req)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
@@ -63,9 +67,37 @@ func (r *Rollouts) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	}
 	r.tell(ctx, &ro, rec.Edges)
 	if err := act.Failure(out); err != nil {
-		return ctrl.Result{}, err
+		log.FromContext(ctx).Error(err, "operations failed; they are tried again")
+		return soonest(wake(rec.Wake, snapshot.Now, false), r.retryAfter(req, err)), nil
 	}
+	r.Retries.Forget(req)
 	return wake(rec.Wake, snapshot.Now, len(out.Failed) > 0), nil
+}
+
+// Retries is how a failed operation is tried again: after 1 s, then up to 20 s
+// apart, so that a repaired permission is noticed within 20 s and a broken one
+// costs little.
+func Retries() workqueue.TypedRateLimiter[ctrl.Request] {
+	return workqueue.NewTypedItemExponentialFailureRateLimiter[ctrl.Request](time.Second, 20*time.Second)
+}
+
+// retryAfter is when to try again; not before the plugin asks for it.
+func (r *Rollouts) retryAfter(req ctrl.Request, err error) time.Duration {
+	after := r.Retries.When(req)
+	var problem *rollout.Problem
+	if errors.As(err, &problem) {
+		after = max(after, problem.Retry)
+	}
+	return after
+}
+
+// soonest keeps a planned wake: an operation that fails for ever must not make
+// a timed pause last longer.
+func soonest(planned ctrl.Result, retry time.Duration) ctrl.Result {
+	if planned.RequeueAfter == 0 || retry < planned.RequeueAfter {
+		planned.RequeueAfter = retry
+	}
+	return planned
 }
 
 // checked refuses a plan that breaks an invariant: the status is still

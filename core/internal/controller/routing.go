@@ -157,6 +157,12 @@ func (r *Routers) act(ctx context.Context, ro *v1alpha1.Rollout, router rollout.
 		return again(ro, "objects of router "+router.Plugin+" have changed since they were observed")
 	}
 	req.Target, req.Config, req.Inputs = block.Target(ro), block.Config, inputs
+	if req.Release != nil {
+		// As the stored config meant them: the spec may name others by now.
+		release := *req.Release
+		release.StableService, release.CanaryService = req.Target.StableService, req.Target.CanaryService
+		req.Release = &release
+	}
 	answer, problem := plugin.Route(ctx, req)
 	if problem != nil {
 		return problem

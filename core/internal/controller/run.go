@@ -200,15 +200,12 @@ func index(ctx context.Context, fi client.FieldIndexer) error {
 
 func templateKeys(ro *v1alpha1.Rollout) []string {
 	var out []string
-	for _, ref := range observe.TemplateRefs(ro) {
-		out = append(out, templateKey(ref.ClusterScope, ref.TemplateName))
+	if len(observe.TemplateRefs(ro)) > 0 {
+		// A template may be nested in those the Rollout names, at any depth; a
+		// pass that finds nothing to do costs nothing.
+		out = append(out, anyTemplate)
 	}
 	return out
 }
 
-func templateKey(cluster bool, name string) string {
-	if cluster {
-		return "cluster/" + name
-	}
-	return "namespace/" + name
-}
+const anyTemplate = "any"

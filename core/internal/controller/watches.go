@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -69,12 +70,18 @@ func watchRollouts(mgr ctrl.Manager, r *Rollouts, bell *doorbell, threads int) e
 		Owns(&v1alpha1.AnalysisRun{}, builder.WithPredicates(phaseChanged())).
 		Watches(&corev1.Service{}, naming(reader, serviceIndex, func(o client.Object) string { return o.GetName() }),
 			builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
-		Watches(&v1alpha1.AnalysisTemplate{}, naming(reader, templateIndex, func(o client.Object) string { return templateKey(false, o.GetName()) })).
-		Watches(&v1alpha1.ClusterAnalysisTemplate{}, naming(reader, templateIndex, func(o client.Object) string { return templateKey(true, o.GetName()) })).
+		Watches(&v1alpha1.AnalysisTemplate{}, naming(reader, templateIndex, func(client.Object) string { return anyTemplate })).
+		Watches(&v1alpha1.ClusterAnalysisTemplate{}, naming(reader, templateIndex, func(client.Object) string { return anyTemplate })).
 		Watches(&v1alpha1.Rollout{}, rivals(reader)).
 		WatchesRawSource(bell).
-		WithOptions(controller.Options{MaxConcurrentReconciles: threads}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: threads, RateLimiter: retries()}).
 		Complete(r)
+}
+
+// retries paces passes that fail, as Argo Rollouts does: at once, then up to
+// 10 s apart. The library's own limit is 1000 s.
+func retries() workqueue.TypedRateLimiter[reconcile.Request] {
+	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, 10*time.Second)
 }
 
 // rivals enqueues the Rollouts that care about what another one may route: a
@@ -102,24 +109,21 @@ func rivals(reader client.Reader) handler.EventHandler {
 	return handler.Funcs{
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			ask(ctx, q, difference(claimKeys(e.ObjectOld), claimKeys(e.ObjectNew)))
+			heirs(ctx, reader, e.ObjectNew.GetNamespace(), difference(serviceNames(e.ObjectOld), serviceNames(e.ObjectNew)), q)
 		},
 		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			ask(ctx, q, claimKeys(e.Object))
-			heirs(ctx, reader, e.Object, q)
+			heirs(ctx, reader, e.Object.GetNamespace(), serviceNames(e.Object), q)
 		},
 	}
 }
 
-// heirs enqueues the Rollouts that name Services of one that is gone: they may
-// have been refused because it managed them.
-func heirs(ctx context.Context, reader client.Reader, gone client.Object, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-	ro, ok := gone.(*v1alpha1.Rollout)
-	if !ok {
-		return
-	}
-	for _, service := range observe.ServiceNames(ro) {
+// heirs enqueues the Rollouts that name Services another one has stopped naming
+// or has left behind: they may have been refused because it managed them.
+func heirs(ctx context.Context, reader client.Reader, namespace string, services []string, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+	for _, service := range services {
 		var list v1alpha1.RolloutList
-		err := reader.List(ctx, &list, client.InNamespace(ro.Namespace), client.MatchingFields{serviceIndex: service}, client.UnsafeDisableDeepCopy)
+		err := reader.List(ctx, &list, client.InNamespace(namespace), client.MatchingFields{serviceIndex: service}, client.UnsafeDisableDeepCopy)
 		if err != nil {
 			return // stopping
 		}
@@ -127,6 +131,13 @@ func heirs(ctx context.Context, reader client.Reader, gone client.Object, q work
 			q.Add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
 		}
 	}
+}
+
+func serviceNames(o client.Object) []string {
+	if ro, ok := o.(*v1alpha1.Rollout); ok {
+		return observe.ServiceNames(ro)
+	}
+	return nil
 }
 
 // difference is what only one of them has.

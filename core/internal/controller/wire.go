@@ -79,6 +79,7 @@ func wire(o Options, cfg *rest.Config, mgr ctrl.Manager, counters *Metrics) (*wi
 		Actor:    &act.Actor{Writer: mgr.GetClient(), Live: mgr.GetAPIReader(), Router: routers, Memory: written},
 		Events:   recorder,
 		Metrics:  counters,
+		Retries:  Retries(),
 		Forget:   func(key client.ObjectKey) { routers.Forget(key) },
 	}
 	if err := watchRollouts(mgr, reconciler, rollouts, o.Threads); err != nil {
