@@ -17,6 +17,7 @@ func Decide(s *rollout.Snapshot) rollout.Plan {
 	p := &planner{s: s, ro: s.Rollout, plan: &rollout.Plan{}, total: max(1, s.TotalWeight()), want: max(0, s.Replicas())}
 	p.identify()
 	p.valid()
+	p.takeBack()
 	p.routers()
 	if p.defaults() || p.renew() {
 		return *p.plan

@@ -27,7 +27,6 @@ func (p *planner) position() {
 	case st.AbortedAt != nil:
 		p.move(rollout.Transition{Kind: rollout.TransitionRetry, Index: p.restart()})
 	case p.failedRun():
-	case p.late():
 	case p.ro.Spec.Paused || p.veto || p.promoted():
 	case p.pausedFor(v1alpha1.PauseReasonInconclusiveAnalysis) != nil && !st.PromoteFull:
 		p.hold(rollout.Hold{Reason: rollout.HoldPaused, What: "an analysis could not tell whether the new revision is good",
@@ -38,6 +37,9 @@ func (p *planner) position() {
 		p.promote()
 	default:
 		p.complete()
+	}
+	if !p.moved() {
+		p.late() // what is done in this pass is not late
 	}
 }
 
@@ -96,16 +98,19 @@ func (p *planner) failedRun() bool {
 
 // late aborts an update that made no progress in time, where the user asked
 // for it. A plugin that cannot answer never aborts a rollout.
-func (p *planner) late() bool {
-	if !p.ro.Spec.ProgressDeadlineAbort || !p.moving() || p.blind || p.veto {
-		return false
+//
+// Nor does time count that the rollout was held up: record starts the deadline
+// anew when a hold ends.
+func (p *planner) late() {
+	if !p.ro.Spec.ProgressDeadlineAbort || !p.moving() || p.aborted() || p.blind || p.veto || p.ro.Spec.Paused ||
+		rollout.Held(p.ro.Status.Conditions) {
+		return
 	}
 	late, _ := rollout.Deadline(p.s)
 	if late {
 		p.move(rollout.Transition{Kind: rollout.TransitionAbort, Index: p.restart(),
 			Message: fmt.Sprintf("ReplicaSet %q has timed out progressing.", p.ro.Name+"-"+p.hash)})
 	}
-	return late
 }
 
 // resumedInconclusive reports that a person resumed after an inconclusive run:

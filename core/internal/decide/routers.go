@@ -24,9 +24,20 @@ func (p *planner) routers() {
 		if !r.Known() {
 			p.blind = true
 		}
+		if r.Problem == nil && !r.Capabilities.Observe {
+			p.veto, p.blind = true, true
+			p.hold(rollout.Hold{Reason: rollout.HoldPluginRefused, Blocking: true, EndedBy: "a version of the plugin that offers OBSERVE",
+				What: "plugin " + r.Plugin + " does not offer OBSERVE, which this version needs to know where traffic goes"})
+		}
 		if again := r.Observation.Recheck; again > 0 {
 			p.wake(p.s.Now.Add(again))
 		}
+	}
+	p.blind = p.blind || !p.s.TrafficKnown()
+	if w := p.ro.Status.Canary.Weights; p.misnamed() {
+		p.veto, p.blind = true, true
+		p.hold(rollout.Hold{Reason: rollout.HoldWaitingForTraffic, Blocking: true, EndedBy: "the names being restored, or an abort",
+			What: fmt.Sprintf("weight %d still goes through Service %s, which the spec does not name any more", w.Canary.Weight, w.Canary.ServiceName)})
 	}
 	for name, problem := range p.s.Providers {
 		_ = name
@@ -38,6 +49,15 @@ func (p *planner) routers() {
 		return slices.Compare([]string{string(a.Reason), a.What}, []string{string(b.Reason), b.What})
 	})
 	p.remember()
+}
+
+// misnamed reports that the Services were renamed while traffic was split
+// between the old ones: what routers say about the new names is not where
+// traffic goes. An abort takes it back from the old ones.
+func (p *planner) misnamed() bool {
+	w := p.ro.Status.Canary.Weights
+	return w != nil && w.Canary.Weight > 0 && w.Canary.ServiceName != "" && w.Stable.ServiceName != "" &&
+		(w.Canary.ServiceName != p.canary.CanaryService || w.Stable.ServiceName != p.canary.StableService)
 }
 
 // problem turns a router's problem into a veto and a hold. A releasing router
@@ -77,7 +97,7 @@ func (p *planner) remember() {
 		stored := p.stored(r)
 		switch {
 		case r.Releasing:
-			if stored != nil && !p.released(r) {
+			if stored != nil && !p.released(r) && !p.inherited(stored) {
 				entry := *stored.DeepCopy()
 				entry.Phase = v1alpha1.RouterReleasing
 				out = append(out, entry)
@@ -100,6 +120,24 @@ func (p *planner) remember() {
 			p.clock(r, left(r))
 		}
 	}
+}
+
+// inherited reports that an active router claims everything a releasing one
+// holds: nothing is left to give back, e.g. after a plugin was renamed to its
+// alias.
+func (p *planner) inherited(stored *v1alpha1.RouterStatus) bool {
+	claimed := map[rollout.Claim]bool{}
+	for _, r := range p.active() {
+		for _, c := range r.Observation.Claims {
+			claimed[c] = r.Problem == nil
+		}
+	}
+	for _, h := range stored.Holds {
+		if !claimed[rollout.Claim{Object: h.Object, Key: h.Key}] {
+			return false
+		}
+	}
+	return len(stored.Holds) > 0
 }
 
 // unseen ends the pass for everything that depends on traffic: what the block

@@ -26,7 +26,10 @@ func (p *planner) canaryTarget() int32 {
 	switch {
 	case p.initial() && !p.ro.Spec.Paused:
 		return p.want
-	case p.aborted(), p.plan.Invalid != "", p.halted():
+	case p.plan.Invalid != "" && !p.aborted():
+		// What it serves it goes on serving, also when spec.replicas grows.
+		return max(min(now, p.want), p.podsFor(int32(min(p.s.HashWeight(p.hash), int64(p.total)))))
+	case p.aborted(), p.halted():
 		return min(now, p.want) // cleanup() lowers it after an abort
 	}
 	return p.podsFor(p.goal())

@@ -17,7 +17,7 @@ import (
 func (p *planner) traffic() {
 	if len(p.active()) == 0 {
 		p.plan.Weights = nil
-	} else if !p.initial() && p.stableRS != nil {
+	} else if !p.initial() && p.stableRS != nil && !p.misnamed() {
 		weight := p.weight()
 		p.capped(weight)
 		for _, r := range p.active() {
@@ -42,6 +42,9 @@ func (p *planner) weight() int32 {
 		return 0
 	}
 	goal := p.goal()
+	if p.plan.Invalid != "" {
+		return p.acknowledged() // the steps may be what is wrong
+	}
 	if p.halted() {
 		return min(p.acknowledged(), goal)
 	}
@@ -308,7 +311,13 @@ func (p *planner) idle(rs *appsv1.ReplicaSet) bool {
 	if !p.quiet() || !p.drained() || p.s.HashWeight(hash) > 0 {
 		return false
 	}
-	// With spec.replicas 0 no Service can move to pods, and none needs any.
-	return p.want == 0 ||
-		p.s.ServiceHash(p.canary.CanaryService) != hash && p.s.ServiceHash(p.canary.StableService) != hash
+	if p.want == 0 {
+		return true // no Service can move to pods, and none needs any
+	}
+	for name := range p.s.Services { // also one the spec does not name any more
+		if p.s.ServiceHash(name) == hash {
+			return false
+		}
+	}
+	return true
 }

@@ -40,8 +40,18 @@ func (p *planner) validFields() {
 	if ready < 0 {
 		p.invalid("spec.minReadySeconds", "%d is negative; set 0 or more", ready)
 	}
+	if c := p.ro.Spec.Strategy.Canary; c != nil {
+		p.validDelay("scaleDownDelaySeconds", c.ScaleDownDelaySeconds)
+		p.validDelay("abortScaleDownDelaySeconds", c.AbortScaleDownDelaySeconds)
+	}
 	if deadline <= ready {
 		p.invalid("spec.progressDeadlineSeconds", "%d must be greater than minReadySeconds (%d)", deadline, ready)
+	}
+}
+
+func (p *planner) validDelay(field string, seconds *int32) {
+	if seconds != nil && *seconds < 0 {
+		p.invalid("spec.strategy.canary."+field, "%d is negative; set 0 or more", *seconds)
 	}
 }
 

@@ -210,7 +210,7 @@ func (c *checker) delayed(rs *appsv1.ReplicaSet) bool {
 	if canary == nil {
 		return true
 	}
-	none := canary.ScaleDownDelaySeconds != nil && *canary.ScaleDownDelaySeconds == 0
+	none := canary.ScaleDownDelaySeconds != nil && *canary.ScaleDownDelaySeconds <= 0
 	if canary.ScaleDownDelayRevisionLimit != nil || none && rollout.Hash(rs) != c.plan.Hash {
 		return true
 	}

@@ -26,8 +26,8 @@ func (r *recorder) conditions() {
 	r.available()
 	r.healthy()
 	r.failure()
-	r.progressing()
 	r.blocked()
+	r.progressing()
 }
 
 func (r *recorder) invalid() {
@@ -151,7 +151,8 @@ func (r *recorder) progressing() {
 		r.set(t, corev1.ConditionTrue, v1alpha1.ReasonNewReplicaSetAvailable, fmt.Sprintf("ReplicaSet %q has successfully progressed.", r.newName()))
 	case r.reason(t) == v1alpha1.ReasonNewReplicaSetAvailable && r.new.AvailableReplicas < replicas(r.s.Rollout):
 		r.set(t, corev1.ConditionTrue, v1alpha1.ReasonReplicaSetNotAvailable, fmt.Sprintf("ReplicaSet %q is not available", r.newName()))
-	case r.progressed():
+	case r.progressed(), rollout.Held(r.old.Conditions) && !rollout.Held(r.new.Conditions):
+		// Time that a hold took does not count towards the deadline.
 		r.refresh(v1alpha1.ReasonReplicaSetUpdated, fmt.Sprintf("ReplicaSet %q is progressing.", r.newName()))
 	default:
 		r.deadline()

@@ -157,6 +157,10 @@ func (b Block) Target(ro *v1alpha1.Rollout) Target {
 		t.StableService, t.CanaryService = b.Intended.Stable.ServiceName, b.Intended.Canary.ServiceName
 		return t
 	}
+	if stable, canary, ok := Routed(ro); ok {
+		t.StableService, t.CanaryService = stable, canary
+		return t
+	}
 	canary := ro.Spec.Strategy.Canary
 	if canary == nil {
 		return t
@@ -169,4 +173,16 @@ func (b Block) Target(ro *v1alpha1.Rollout) Target {
 		}
 	}
 	return t
+}
+
+// Routed are the Services an aborted Rollout's traffic still has to be taken
+// back from: those last routed to, whatever the spec names by now. An edit that
+// mistypes a name must not keep an abort from working. Not ok when there is
+// nothing to take back.
+func Routed(ro *v1alpha1.Rollout) (stable, canary string, ok bool) {
+	w := ro.Status.Canary.Weights
+	if !ro.Status.Abort || w == nil || w.Canary.Weight == 0 || w.Stable.ServiceName == "" || w.Canary.ServiceName == "" {
+		return "", "", false
+	}
+	return w.Stable.ServiceName, w.Canary.ServiceName, true
 }

@@ -60,3 +60,14 @@ func waits(ro *v1alpha1.Rollout) bool {
 	step := c.Steps[*at]
 	return step.Pause != nil || step.Analysis != nil || step.Experiment != nil
 }
+
+// Held reports whether the conditions say that something held the rollout up:
+// an invalid spec, or a hold that somebody has to end.
+func Held(conditions []v1alpha1.RolloutCondition) bool {
+	for _, c := range conditions {
+		if c.Status == corev1.ConditionTrue && (c.Type == v1alpha1.ConditionInvalidSpec || c.Type == v1alpha1.ConditionBlocked) {
+			return true
+		}
+	}
+	return false
+}

@@ -121,6 +121,31 @@ var stories = []story{
 			w.Run(time.Minute)
 			w.AddTemplate("latency")
 		}},
+	{name: "invalid-and-scaled", about: "The spec becomes invalid at 50 %, and an autoscaler asks for more pods: both versions follow.",
+		play: func(w *sim.World) {
+			atHalf(w)
+			w.Edit("forgets that weights end at 100", func(ro *v1alpha1.Rollout) {
+				ro.Spec.Strategy.Canary.Steps = append(ro.Spec.Strategy.Canary.Steps, sim.SetWeight(101))
+			})
+			w.Run(10 * time.Second)
+			w.Scale(10)
+			w.Run(time.Minute)
+			w.Edit("removes the mistake", func(ro *v1alpha1.Rollout) {
+				steps := ro.Spec.Strategy.Canary.Steps
+				ro.Spec.Strategy.Canary.Steps = steps[:len(steps)-1]
+			})
+			w.Run(time.Minute)
+			w.Resume()
+		}},
+	{name: "abort-after-typo", about: "At 50 % somebody mistypes the canary Service, then aborts: traffic goes back all the same.",
+		play: func(w *sim.World) {
+			atHalf(w)
+			w.Edit("mistypes the canary Service", func(ro *v1alpha1.Rollout) { ro.Spec.Strategy.Canary.CanaryService = "canry" })
+			w.Run(10 * time.Second)
+			w.Abort()
+			w.Run(time.Minute)
+			w.Edit("corrects it", func(ro *v1alpha1.Rollout) { ro.Spec.Strategy.Canary.CanaryService = sim.CanaryService })
+		}},
 	{name: "scale-during-canary", about: "spec.replicas changes at 50 %: both versions follow, the weight stays.",
 		play: func(w *sim.World) {
 			atHalf(w)
