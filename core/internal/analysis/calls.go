@@ -14,10 +14,12 @@ import (
 )
 
 const (
-	// measureTimeout is a backstop behind the 60 s that the plugin host gives a
-	// measurement, cancelTimeout behind its 10 s.
-	measureTimeout = 70 * time.Second
-	cancelTimeout  = 15 * time.Second
+	// measureTimeout and cancelTimeout are backstops behind the deadlines of the
+	// plugin host. Those are 60 s and 10 s, but the timeout of a plugin's entry
+	// replaces both with up to 5 min, and a backstop that came first would end
+	// an honest call each time: the run would wait for ever.
+	measureTimeout = 5*time.Minute + 10*time.Second
+	cancelTimeout  = 5*time.Minute + 10*time.Second
 	// callsPerPlugin bounds the calls in flight to one plugin; more wait in
 	// line, without holding up other plugins.
 	callsPerPlugin = 64

@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -194,6 +195,35 @@ func TestWhatIsAnAnswerAndWhatIsNot(t *testing.T) {
 	}
 }
 
+// An entry of the plugin ConfigMap may give each of its calls up to 5 min.
+func TestTheHostsDeadlineComesFirst(t *testing.T) {
+	var left time.Duration
+	note := func(ctx context.Context) {
+		deadline, _ := ctx.Deadline()
+		left = time.Until(deadline)
+	}
+	s := &stage{
+		measure: func(ctx context.Context, _ Request) (Answer, error) {
+			note(ctx)
+			return Answer{Err: errors.New("x")}, nil
+		},
+		cancel: func(ctx context.Context, _ Request) error {
+			note(ctx)
+			return nil
+		},
+	}
+	c := s.calls(t)
+	for i, verb := range []Verb{VerbMeasure, VerbCancel} {
+		run := named(fmt.Sprint(i), errorRate())
+		op := measureOp(run, 0)
+		op.Verb = verb
+		c.Act(run, Plan{Ops: []Op{op}})
+		<-s.news
+		assert.Greater(t, left, 5*time.Minute)
+		assert.Less(t, left, 6*time.Minute)
+	}
+}
+
 func TestAPanicInAProviderIsNoAnswer(t *testing.T) {
 	s := &stage{measure: func(context.Context, Request) (Answer, error) { panic("boom") }}
 	c := s.calls(t)
@@ -336,6 +366,78 @@ func TestMissingSecretsEndTheRun(t *testing.T) {
 		assert.NotNil(t, plan.Status.CompletedAt)
 		assert.Empty(t, s.requests, "nobody is asked without it")
 	}
+}
+
+// Asking again does not make an argument fit, and the reason shows no secret.
+func TestUnresolvableArgumentsEndTheRun(t *testing.T) {
+	for _, c := range []struct {
+		story, value, condition, fatal string
+	}{
+		{
+			story: "no literal", value: "hunter2\n", condition: "result < {{args.token}}",
+			fatal: `Unable to resolve metric arguments: metric "error-rate": the value of secret "login" cannot be used here; in a condition, outside of quotes, it must be one number, true or false`,
+		},
+		{
+			story: "broken syntax", value: "hunter`2", condition: "result == `{{args.token}}`",
+			fatal: `Unable to resolve metric arguments: metric "error-rate": the value of secret "login" cannot be used here; in a condition, outside of quotes, it must be one number, true or false`,
+		},
+		{
+			story: "wrong without it", value: "hunter2", condition: "result == '{{args.token}}' && result < {{args.no}}",
+			fatal: `Unable to resolve metric arguments: metric "error-rate": successCondition "result == '{{args.token}}' && result < {{args.no}}": {{args.no}} is unknown: no argument has this name`,
+		},
+		{
+			story: "no secret at all", condition: "result < {{args.no}}",
+			fatal: `Unable to resolve metric arguments: metric "error-rate": successCondition "result < {{args.no}}": {{args.no}} is unknown: no argument has this name`,
+		},
+		{story: "blanks around", value: " 5\n", condition: "result < {{args.token}}"},
+	} {
+		t.Run(c.story, func(t *testing.T) {
+			one := 1.0
+			s := &stage{
+				secrets: map[string]map[string][]byte{"shop/login": {"token": []byte(c.value)}},
+				measure: func(context.Context, Request) (Answer, error) { return Answer{Value: &Value{Scalar: &one}}, nil },
+			}
+			calls := s.calls(t)
+			run := named("a", errorRate(func(m *v1alpha1.Metric) { m.SuccessCondition, m.FailureCondition = c.condition, "" }))
+			run.Spec.Args = secretArg()
+			calls.Act(run, Plan{Ops: []Op{measureOp(run, 0)}})
+			<-s.news
+			r := calls.Of(run)["error-rate"].Result
+			assert.Empty(t, r.Waiting)
+			assert.Equal(t, c.fatal, r.Fatal)
+			assert.NotContains(t, fmt.Sprintf("%+v", r), "hunter")
+			if c.fatal == "" {
+				require.NotNil(t, r.Measurement)
+				assert.Equal(t, successful, r.Measurement.Phase)
+			}
+		})
+	}
+}
+
+func TestSecretsAreHiddenHoweverTheyWereRewritten(t *testing.T) {
+	var r redactor
+	r.add("  first?>line\n\tsecond~~line \n")
+	for written, want := range map[string]string{
+		"trimmed: first?>line\n\tsecond~~line.": "trimmed: *****.",
+		"one line: first?>line second~~line.":   "one line: *****.",
+		"cut: first?>line sec…":                 "cut: *****…",
+		"cut: first?>line\n\tsec…":              "cut: *****…",
+		"cut early: firs…":                      "cut early: *****…",
+		"cut: fir…":                             "cut: fir…", // Too little to tell anything.
+		"cut elsewhere: nothing of it…":         "cut elsewhere: nothing of it…",
+		"not cut: firs":                         "not cut: firs",
+		"%20first%3F%3Eline%20second~~line%20":  "%20*****%20",
+	} {
+		assert.Equal(t, want, r.text(written))
+	}
+	for _, form := range []string{"  first?>line\n\tsecond~~line \n", "first?>line\n\tsecond~~line", "first?>line second~~line"} {
+		for _, e := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
+			assert.Regexp(t, `^key \*{5}=?=?$`, r.text("key "+e.EncodeToString([]byte(form))), form)
+		}
+	}
+	var blank redactor
+	blank.add(" \n")
+	assert.Equal(t, "a b", blank.text("a b"), "blanks alone are nothing to hide in every text")
 }
 
 func TestCloseEndsEveryCall(t *testing.T) {

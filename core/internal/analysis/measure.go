@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -37,6 +38,15 @@ type missingSecret struct{ what string }
 
 func (e missingSecret) Error() string { return e.what }
 
+// unreadSecret is a read that failed. It is the only thing about arguments that
+// is worth waiting for.
+type unreadSecret struct {
+	name string
+	err  error
+}
+
+func (e unreadSecret) Error() string { return fmt.Sprintf("secret %q: %v", e.name, e.err) }
+
 // asking is one operation with everything resolved for its provider.
 type asking struct {
 	request  Request
@@ -48,17 +58,22 @@ type asking struct {
 // not nil when that already decides the call.
 func (c *Calls) prepare(ctx context.Context, run *v1alpha1.AnalysisRun, op Op) (asking, *Result) {
 	var a asking
+	var read []string
 	metric, err := runspec.Resolve(run.Spec.Metrics[op.Index], run.Spec.Args, func(ref v1alpha1.SecretKeyRef) (string, error) {
 		value, err := c.secretValue(ctx, run.Namespace, ref)
 		a.hide.add(value)
+		read = append(read, fmt.Sprintf("%q", ref.Name))
 		return value, err
 	})
 	var missing missingSecret
+	var unread unreadSecret
 	switch {
 	case errors.As(err, &missing):
 		return a, &Result{Fatal: "Unable to resolve metric arguments: " + missing.what}
-	case err != nil:
+	case errors.As(err, &unread):
 		return a, a.hide.result(&Result{Waiting: fmt.Sprintf("waiting for the arguments of metric %s: %v", op.Metric, err)})
+	case err != nil:
+		return a, a.hide.result(&Result{Fatal: "Unable to resolve metric arguments: " + unresolvable(run, op, err, read)})
 	}
 	plugin, config, err := runspec.Provider(metric.Provider)
 	if err != nil {
@@ -75,13 +90,28 @@ func (c *Calls) prepare(ctx context.Context, run *v1alpha1.AnalysisRun, op Op) (
 	return a, nil
 }
 
+// unresolvable tells why arguments do not fit. Once a Secret was read the error
+// may show its value in any form, so it is not used: either the same is wrong
+// without the value, or the value is what is wrong.
+func unresolvable(run *v1alpha1.AnalysisRun, op Op, err error, read []string) string {
+	if len(read) == 0 {
+		return err.Error()
+	}
+	if _, err := runspec.WithoutSecrets(run.Spec.Metrics[op.Index], run.Spec.Args); err != nil {
+		return err.Error()
+	}
+	slices.Sort(read)
+	return fmt.Sprintf("metric %q: the value of secret %s cannot be used here; in a condition, outside of quotes, it must be one number, true or false",
+		op.Metric, strings.Join(slices.Compact(read), " or "))
+}
+
 func (c *Calls) secretValue(ctx context.Context, namespace string, ref v1alpha1.SecretKeyRef) (string, error) {
 	data, err := c.options.Secrets.Secret(ctx, namespace, ref.Name)
 	switch {
 	case apierrors.IsNotFound(err):
 		return "", missingSecret{fmt.Sprintf("secret %q not found", ref.Name)}
 	case err != nil:
-		return "", fmt.Errorf("secret %q: %w", ref.Name, err)
+		return "", unreadSecret{ref.Name, err}
 	}
 	value, ok := data[ref.Key]
 	if !ok {

@@ -66,7 +66,8 @@ type Result struct {
 	Waiting    string
 	RetryAt    time.Time
 	RetryAfter time.Duration
-	// Fatal ends the run with phase Error: a Secret does not exist.
+	// Fatal ends the run with phase Error: a Secret does not exist, or an
+	// argument does not fit where it is used.
 	Fatal string
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/url"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -17,15 +18,23 @@ const hidden = "*****"
 // zero value hides nothing.
 type redactor struct{ secrets []string }
 
-// add hides a value, also as URLs, JSON and basic authentication write it.
+// add hides a value, also trimmed and re-spaced, since values are used and texts
+// are stored that way, and as URLs, JSON and base64 write it.
 func (r *redactor) add(secret string) {
-	if secret == "" {
-		return
+	for _, form := range []string{secret, strings.TrimSpace(secret), strings.Join(strings.Fields(secret), " ")} {
+		if form == "" {
+			continue
+		}
+		quoted := strconv.Quote(form)
+		encoded, _ := json.Marshal(form) // a text always encodes
+		r.secrets = append(r.secrets, form, url.QueryEscape(form), url.PathEscape(form),
+			quoted[1:len(quoted)-1], string(encoded[1:len(encoded)-1]))
+		for _, e := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
+			r.secrets = append(r.secrets, e.EncodeToString([]byte(form)))
+		}
 	}
-	quoted := strconv.Quote(secret)
-	encoded, _ := json.Marshal(secret) // a text always encodes
-	r.secrets = append(r.secrets, secret, url.QueryEscape(secret), url.PathEscape(secret),
-		quoted[1:len(quoted)-1], string(encoded[1:len(encoded)-1]), base64.StdEncoding.EncodeToString([]byte(secret)))
+	slices.Sort(r.secrets)
+	r.secrets = slices.Compact(r.secrets)
 	// Longer ones first: one secret may be part of another.
 	sort.Slice(r.secrets, func(i, j int) bool { return len(r.secrets[i]) > len(r.secrets[j]) })
 }
@@ -34,7 +43,31 @@ func (r *redactor) text(s string) string {
 	for _, secret := range r.secrets {
 		s = strings.ReplaceAll(s, secret, hidden)
 	}
+	if rest, was := strings.CutSuffix(s, "…"); was {
+		s = r.withoutBeginning(rest) + "…"
+	}
 	return s
+}
+
+// minBeginning is how much of a secret's beginning, before a cut, is hidden.
+// Fewer bytes tell little and end many words.
+const minBeginning = 4
+
+// withoutBeginning hides the longest beginning of a secret that a text was cut
+// off in.
+func (r *redactor) withoutBeginning(s string) string {
+	longest := 0
+	for _, secret := range r.secrets {
+		for n := min(len(secret), len(s)); n >= minBeginning && n > longest; n-- {
+			if strings.HasSuffix(s, secret[:n]) {
+				longest = n
+			}
+		}
+	}
+	if longest == 0 {
+		return s
+	}
+	return s[:len(s)-longest] + hidden
 }
 
 func (r *redactor) metadata(metadata map[string]string) map[string]string {

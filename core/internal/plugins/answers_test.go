@@ -175,6 +175,16 @@ func TestMeasure(t *testing.T) {
 			return string(a.Pending.State) == "s1" && a.Pending.ResumeAfter == 3*time.Second
 		},
 		"error": func(a analysis.Answer) bool { return a.Err.Error() == "HTTP 500" },
+		// The query is at fault: an answer, and not something to wait for.
+		"big-vector": func(a analysis.Answer) bool {
+			return a.Value == nil && a.Err.Error() == "the value has 8193 numbers, at most 8192 are judged; aggregate in the query so that it returns less"
+		},
+		"big-text": func(a analysis.Answer) bool {
+			return a.Value == nil && a.Err.Error() == "the value has 65537 bytes of text, at most 65536 are judged; aggregate in the query so that it returns less"
+		},
+		"big-json": func(a analysis.Answer) bool {
+			return a.Value == nil && a.Err.Error() == "the value has 65537 bytes of JSON, at most 65536 are judged; aggregate in the query so that it returns less"
+		},
 		"needs": func(a analysis.Answer) bool { return len(a.Needs) == 1 && a.Value == nil },
 	}
 	for do, is := range good {

@@ -96,7 +96,7 @@ func TestCrashInCall(t *testing.T) {
 func TestStartFailures(t *testing.T) {
 	for mode, want := range map[string]string{
 		"exit":                 "it ended during its start: exit status 3",
-		"panic":                "it said last: panic: no configuration found",
+		"panic":                "it ended during its start: exit status 2",
 		"garbage":              "Unrecognized remote plugin message: hello, world",
 		"long-line":            "Unrecognized remote plugin message",
 		"silent":               "it did not shake hands within",
@@ -107,7 +107,7 @@ func TestStartFailures(t *testing.T) {
 		"exit-after-handshake": "exit status 4",
 		"describe-hang":        "Describe failed (DeadlineExceeded)",
 		"describe-stop":        "Describe failed (DeadlineExceeded)",
-		"describe-exit":        "it ended while it was configured: exit status 5; it said last: cannot find my licence",
+		"describe-exit":        "it ended while it was configured: exit status 5",
 		"no-services":          "its answer to Describe breaks the contract: it offers no service this host knows",
 		"bad-name":             "is not made of lower-case letters",
 		"bad-version":          `version "latest" is not a semantic version`,
@@ -131,6 +131,33 @@ func TestStartFailures(t *testing.T) {
 
 			w.SetConfig(nil)
 			w.eventually("repair", func() bool { return w.State("evil") == StateReady })
+		})
+	}
+}
+
+// What a plugin wrote before it ended may hold anything: the administrator gets
+// it, the status of a rollout does not.
+func TestLastWordsAreForTheAdministrator(t *testing.T) {
+	for mode, last := range map[string]string{
+		"panic":         "panic: no configuration found",
+		"describe-exit": "cannot find my licence",
+		"exit-in-call":  "my password is hunter2",
+	} {
+		t.Run(mode, func(t *testing.T) {
+			w := newWorld(t, func(t *timing) { t.backoffMin, t.backoffMax = time.Minute, time.Minute }, "evil")
+			w.SetConfig(list("{name: evil, args: [" + mode + "]}"))
+			if mode == "exit-in-call" {
+				mustObserve(w, "evil")
+				_, problem := observe(w, "evil", "last-words")
+				require.NotNil(t, problem)
+				assert.NotContains(t, problem.Message, "hunter2")
+			}
+			p := w.problemOf("evil", "it ended")
+			assert.Contains(t, p.Message, "exit status")
+			assert.NotContains(t, p.Message, last)
+			assert.NotContains(t, p.Message, "it said last")
+			w.waitEvent(EventFailed, "; it said last: "+last)
+			w.eventually("the log", func() bool { return strings.Contains(w.logged(), "; it said last: "+last) })
 		})
 	}
 }

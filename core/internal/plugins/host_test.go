@@ -238,6 +238,57 @@ func TestHotReloadRefused(t *testing.T) {
 	}
 }
 
+// What was refused does not take the place of what ran when that ends.
+func TestRefusedEntryIsNotAdopted(t *testing.T) {
+	w := newWorld(t, nil, "evil")
+	w.SetConfig(list("{name: evil, args: [good]}"))
+	mustObserve(w, "evil")
+	w.SetConfig(list("{name: evil, args: [exit]}"))
+	w.waitEvent(EventUpdateRefused, "exit status 3")
+	for range 3 {
+		pid := w.pid("evil")
+		kill(t, pid, 9)
+		w.eventually("its return", func() bool {
+			now := w.pid("evil")
+			return now != 0 && now != pid
+		})
+		assert.Contains(t, mustObserve(w, "evil").Observation.Message, "args good ")
+	}
+	before := w.count("restarts", "evil")
+	w.eventually("the refused one tried beside it", func() bool { return w.count("restarts", "evil") > before })
+
+	w.SetConfig(list("{name: evil, args: [three]}"))
+	w.eventually("a later entry", func() bool {
+		return strings.Contains(mustObserve(w, "evil").Observation.Message, "args three ")
+	})
+}
+
+// The file of the refused entry arrives, which ends the one that ran for good.
+func TestRefusedEntryIsTriedWhenNothingElseStarts(t *testing.T) {
+	// The pause leaves the time to end the process before the entry is tried
+	// again beside it.
+	w := newWorld(t, func(t *timing) { t.backoffMin, t.backoffMax = time.Second, time.Second })
+	dir := t.TempDir()
+	path, update := filepath.Join(dir, "router"), filepath.Join(dir, "update")
+	copyEvil(t, path)
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(update, append(data, 0), 0o700))
+	item := "{name: acme/router, location: 'file://%s', sha256: %s, args: [%s]}"
+	w.SetConfig(list(fmt.Sprintf(item, path, digest(t, path), "one")))
+	mustObserve(w, "acme/router")
+
+	w.SetConfig(list(fmt.Sprintf(item, path, digest(t, update), "two")))
+	w.waitEvent(EventUpdateRefused, "its sha256 is not the one")
+	pid := w.pid("acme/router")
+	require.NoError(t, os.Rename(update, path))
+	kill(t, pid, 9)
+	w.eventually("the new version", func() bool {
+		answer, problem := observe(w, "acme/router", "")
+		return problem == nil && strings.Contains(answer.Observation.Message, "args two ")
+	})
+}
+
 func TestHotReloadTakenBack(t *testing.T) {
 	w := newWorld(t, nil, "evil")
 	mustObserve(w, "evil")

@@ -99,8 +99,8 @@ func (d *deps) startInstance(ctx context.Context, e *entry, phase func(State)) (
 	phase(StateConfiguring)
 	if err := i.introduce(ctx, d); err != nil {
 		i.kill(d.timing.kill)
-		if fate := c.proc.ownFate(); fate != "" {
-			err = fmt.Errorf("it ended while it was configured: %s", fate)
+		if end := c.proc.ownFate("it ended while it was configured"); end != nil {
+			err = end
 		}
 		return nil, err
 	}

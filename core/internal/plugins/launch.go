@@ -116,8 +116,8 @@ func (c *child) kill(limit time.Duration) {
 // explain prefers the end of the process, and its last words, to what
 // go-plugin made of it. Only after kill.
 func (c *child) explain(err error) error {
-	if fate := c.proc.ownFate(); fate != "" {
-		return fmt.Errorf("it ended during its start: %s", fate)
+	if end := c.proc.ownFate("it ended during its start"); end != nil {
+		return end
 	}
 	first, _, _ := strings.Cut(err.Error(), "\n")
 	return errors.New(cut(first, 256))

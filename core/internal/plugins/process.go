@@ -214,33 +214,52 @@ func (p *process) HostToPlugin(network, address string) (string, string, error) 
 	return network, address, nil
 }
 
-// fate says how the process ended and what it said last. Only after exited.
-func (p *process) fate() string {
+// ending is the end of a process. The whole text is for the administrator;
+// everybody else gets how alone: the plugin's last words may hold what is none
+// of a tenant's business.
+type ending struct{ how, last string }
+
+func (e *ending) Error() string {
+	if e.last == "" {
+		return e.how
+	}
+	return e.how + "; it said last: " + e.last
+}
+
+// forEverybody is the text of an error without the last words of a plugin.
+func forEverybody(err error) string {
+	var end *ending
+	if errors.As(err, &end) {
+		return end.how
+	}
+	return err.Error()
+}
+
+// fate says how the process ended, after what it did, and what it said last.
+// Only after exited.
+func (p *process) fate(what string) *ending {
 	how := "exit status 0"
 	if p.exitErr != nil {
 		how = p.exitErr.Error()
 	}
-	if last := p.logs.lastWords(); last != "" {
-		how += "; it said last: " + last
-	}
-	return how
+	return &ending{how: what + ": " + how, last: p.logs.lastWords()}
 }
 
-// ownFate is the fate of a process that ended by itself, "" for one that we
+// ownFate is the fate of a process that ended by itself, nil for one that we
 // killed, never started, or that has not ended.
-func (p *process) ownFate() string {
+func (p *process) ownFate(what string) *ending {
 	select {
 	case <-p.exited:
 	default:
-		return ""
+		return nil
 	}
 	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.killed && ok && status.Signaled() && status.Signal() == syscall.SIGKILL {
-		return ""
+		return nil
 	}
-	return p.fate()
+	return p.fate(what)
 }
 
 type eof struct{}

@@ -29,13 +29,14 @@ type supervisor struct {
 	wanted  bool
 	closed  bool
 	// entry is in force; next, if not nil, is newer and not yet tried or
-	// found bad.
-	entry, next *entry
-	current     *instance
+	// found bad. refused is the last one found bad while entry ran: it does
+	// not take entry's place before it is ready.
+	entry, next, refused *entry
+	current              *instance
 	// last facts known, also when no process runs.
 	last *facts
-	// why the last process or attempt failed; "" after success. retryAt is
-	// when the next attempt begins.
+	// why the last process or attempt failed, for everybody; "" after success.
+	// retryAt is when the next attempt begins.
 	why     string
 	retryAt time.Time
 	starts  int
@@ -62,6 +63,9 @@ func (s *supervisor) run(ctx context.Context) {
 	failures := 0
 	for s.awaitNeed(ctx) {
 		inst, err := s.start(ctx, s.adopt())
+		if err != nil && ctx.Err() == nil {
+			inst, err = s.startRefused(ctx, err)
+		}
 		if err == nil {
 			began := time.Now()
 			err = s.serve(ctx, inst)
@@ -104,13 +108,42 @@ func (s *supervisor) awaitNeed(ctx context.Context) bool {
 }
 
 // adopt takes the newest entry: while no process runs there is nothing to keep.
+// One that failed beside a process that ran is no reason to lose what ran.
 func (s *supervisor) adopt() *entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.next != nil {
+	if s.next != nil && !s.next.same(s.refused) {
 		s.entry, s.next = s.next, nil
 	}
 	return s.entry
+}
+
+// startRefused tries the entry that was refused once the one that ran cannot be
+// started any more, as when its file was replaced; err says why. It keeps err
+// when that fails too.
+func (s *supervisor) startRefused(ctx context.Context, err error) (*instance, error) {
+	s.mu.Lock()
+	next := s.next
+	s.mu.Unlock()
+	if next == nil || !next.same(s.refused) {
+		return nil, err
+	}
+	inst, failed := s.start(ctx, next)
+	if failed != nil {
+		s.log.Info("New version of plugin failed as well", "plugin", s.id, "cause", failed.Error())
+		return nil, err
+	}
+	s.mu.Lock()
+	outdated := s.next != next
+	if !outdated {
+		s.next = nil
+	}
+	s.mu.Unlock()
+	if outdated {
+		inst.kill(s.timing.kill)
+		return nil, err
+	}
+	return inst, nil
 }
 
 func (s *supervisor) start(ctx context.Context, e *entry) (*instance, error) {
@@ -136,6 +169,7 @@ func (s *supervisor) serve(ctx context.Context, inst *instance) error {
 	defer health.Stop()
 	swap := newSwap(s)
 	defer swap.abort()
+	swap.begin(ctx) // What was refused beside an earlier process is tried beside this one.
 	for {
 		var err error
 		select {
@@ -144,7 +178,7 @@ func (s *supervisor) serve(ctx context.Context, inst *instance) error {
 			inst.retire(ctx, s.deps)
 			return ctx.Err()
 		case <-inst.proc.exited:
-			err = fmt.Errorf("it ended: %s", inst.proc.fate())
+			err = inst.proc.fate("it ended")
 		case <-health.C:
 			err = inst.check(ctx, s.deps)
 		case <-inst.suspect:
@@ -198,12 +232,11 @@ func (s *supervisor) lose(next State) {
 func (s *supervisor) backOff(ctx context.Context, err error, failures int) bool {
 	pause := s.pause(failures)
 	s.mu.Lock()
-	s.why, s.retryAt = sentence(err.Error()), time.Now().Add(pause)
-	message := fmt.Sprintf("plugin %q failed: %s", s.id, s.why)
+	s.why, s.retryAt = sentence(forEverybody(err)), time.Now().Add(pause)
 	s.mu.Unlock()
 	s.enterState(StateBackoff)
 	s.log.Info("Plugin failed, it will be started again", "plugin", s.id, "cause", err.Error(), "in", pause.String())
-	s.tell(Event{Warning: true, Reason: EventFailed, Message: message})
+	s.tell(Event{Warning: true, Reason: EventFailed, Message: fmt.Sprintf("plugin %q failed: %s", s.id, sentence(err.Error()))})
 	s.notify(s.name)
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -214,7 +247,7 @@ func (s *supervisor) backOff(ctx context.Context, err error, failures int) bool 
 		case <-timer.C:
 			return false
 		case <-s.wake:
-			if s.hasNext() {
+			if s.hasUntried() {
 				return true
 			}
 		}
@@ -227,10 +260,11 @@ func (s *supervisor) pause(failures int) time.Duration {
 	return time.Duration(float64(pause) * (0.8 + 0.4*rand.Float64()))
 }
 
-func (s *supervisor) hasNext() bool {
+// hasUntried is whether adopt would take a newer entry.
+func (s *supervisor) hasUntried() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.next != nil
+	return s.next != nil && !s.next.same(s.refused)
 }
 
 func (s *supervisor) enterState(now State) {

@@ -67,6 +67,9 @@ func (w *swap) finish(ctx context.Context, old *instance, r swapResult) *instanc
 	w.result = nil
 	s := w.s
 	if r.err != nil {
+		s.mu.Lock()
+		s.refused = w.attempt
+		s.mu.Unlock()
 		pause := s.pause(w.failed)
 		w.failed++
 		w.timer = time.NewTimer(pause)

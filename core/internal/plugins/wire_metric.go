@@ -3,6 +3,7 @@ package plugins
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -42,7 +43,11 @@ func measurementFrom(a *metricproviderv1.MeasureResponse) (analysis.Answer, erro
 	}
 	switch o := a.GetOutcome().(type) {
 	case *metricproviderv1.MeasureResponse_Value:
-		out.Value, err = valueFrom(o.Value)
+		var large oversized
+		if out.Value, err = valueFrom(o.Value); errors.As(err, &large) {
+			// The query is at fault, not the plugin: asking again does not help.
+			out.Err, err = large, nil
+		}
 	case *metricproviderv1.MeasureResponse_Verdict:
 		out.Verdict, err = verdictFrom(o.Verdict)
 	case *metricproviderv1.MeasureResponse_Pending:
@@ -57,23 +62,36 @@ func measurementFrom(a *metricproviderv1.MeasureResponse) (analysis.Answer, erro
 	return out, err
 }
 
+// oversized is a value that is too large to be judged. Unlike a broken answer it
+// is an answer: an Error measurement.
+type oversized string
+
+func (e oversized) Error() string { return string(e) }
+
+func tooLarge(n, limit int, unit string) error {
+	return oversized(fmt.Sprintf("the value has %d %s, at most %d are judged; aggregate in the query so that it returns less", n, unit, limit))
+}
+
 func valueFrom(v *metricproviderv1.Value) (*analysis.Value, error) {
 	switch k := v.GetKind().(type) {
 	case *metricproviderv1.Value_Scalar:
 		return &analysis.Value{Scalar: &k.Scalar}, nil
 	case *metricproviderv1.Value_Vector:
 		if n := len(k.Vector.GetValues()); n > maxValueText/8 {
-			return nil, broken("value.vector has %d numbers, more than %d", n, maxValueText/8)
+			return nil, tooLarge(n, maxValueText/8, "numbers")
 		}
 		return &analysis.Value{Vector: append([]float64{}, k.Vector.GetValues()...)}, nil
 	case *metricproviderv1.Value_Text:
 		if len(k.Text) > maxValueText {
-			return nil, broken("value.text is larger than %d bytes", maxValueText)
+			return nil, tooLarge(len(k.Text), maxValueText, "bytes of text")
 		}
 		return &analysis.Value{Text: &k.Text}, nil
 	case *metricproviderv1.Value_Json:
-		if len(k.Json) > maxValueText || !json.Valid(k.Json) {
-			return nil, broken("value.json is no JSON, or larger than %d bytes", maxValueText)
+		if len(k.Json) > maxValueText {
+			return nil, tooLarge(len(k.Json), maxValueText, "bytes of JSON")
+		}
+		if !json.Valid(k.Json) {
+			return nil, broken("value.json is no JSON")
 		}
 		return &analysis.Value{JSON: k.Json}, nil
 	}

@@ -78,6 +78,11 @@ func asLiteral(value string, quote byte) (string, error) {
 			escaped = strings.ReplaceAll(strings.ReplaceAll(escaped, `\"`, `"`), `'`, `\'`)
 		}
 		return escaped, nil
+	}
+	// Around a number blanks mean nothing, and files kept in a Secret tend to
+	// end in a line break.
+	value = strings.TrimSpace(value)
+	switch {
 	case !literal.MatchString(value):
 		return "", fmt.Errorf("is %q; outside of quotes only a number, true or false can be used", value)
 	case strings.HasPrefix(value, "-"):

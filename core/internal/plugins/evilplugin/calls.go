@@ -40,6 +40,9 @@ func (o order) obey() error {
 		time.Sleep(time.Hour) // The other threads may run on for a moment.
 	case "exit":
 		os.Exit(7)
+	case "last-words":
+		_, _ = os.NewFile(2, "stderr").WriteString("my password is hunter2\n")
+		os.Exit(7)
 	case "panic":
 		panic("boom")
 	case "wait":
@@ -202,6 +205,12 @@ func (*provider) Measure(_ context.Context, req *metricproviderv1.MeasureRequest
 		value(&metricproviderv1.Value{})
 	case "vector":
 		value(&metricproviderv1.Value{Kind: &metricproviderv1.Value_Vector{Vector: &metricproviderv1.DoubleList{}}})
+	case "big-vector":
+		value(&metricproviderv1.Value{Kind: &metricproviderv1.Value_Vector{Vector: &metricproviderv1.DoubleList{Values: make([]float64, 8193)}}})
+	case "big-text":
+		value(&metricproviderv1.Value{Kind: &metricproviderv1.Value_Text{Text: strings.Repeat("x", 65537)}})
+	case "big-json":
+		value(&metricproviderv1.Value{Kind: &metricproviderv1.Value_Json{Json: []byte(`"` + strings.Repeat("x", 65535) + `"`)}})
 	case "text":
 		value(&metricproviderv1.Value{Kind: &metricproviderv1.Value_Text{Text: "ok"}})
 	case "bad-json":
