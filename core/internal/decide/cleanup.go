@@ -1,7 +1,6 @@
 package decide
 
 import (
-	"math"
 	"sort"
 	"time"
 
@@ -29,7 +28,7 @@ func (p *planner) drainAborted() {
 	if !p.idle(p.newRS) || rollout.Available(p.stableRS) < p.want {
 		return
 	}
-	delay := int32(30)
+	delay := v1alpha1.DefaultAbortScaleDownDelaySeconds
 	if d := p.canary.AbortScaleDownDelaySeconds; d != nil {
 		delay = *d
 		if delay == 0 {
@@ -42,12 +41,9 @@ func (p *planner) drainAborted() {
 // drainOthers gives ReplicaSets that are neither new nor stable a deadline,
 // newest first; beyond scaleDownDelayRevisionLimit they go at once.
 func (p *planner) drainOthers() {
-	delay, limit := int32(30), int32(math.MaxInt32)
+	delay, limit := v1alpha1.DefaultScaleDownDelaySeconds, p.canary.ScaleDownDelayRevisionLimitOrDefault()
 	if d := p.canary.ScaleDownDelaySeconds; d != nil {
 		delay = *d
-	}
-	if l := p.canary.ScaleDownDelayRevisionLimit; l != nil {
-		limit = *l
 	}
 	if p.initial() && !p.enough(p.newRS, p.want) {
 		return // until the first promotion every pod may be serving
@@ -114,14 +110,10 @@ func (p *planner) writes(rs *appsv1.ReplicaSet) bool {
 // trimReplicaSets deletes the oldest empty ReplicaSets beyond
 // revisionHistoryLimit.
 func (p *planner) trimReplicaSets() {
-	limit := 10
-	if l := p.ro.Spec.RevisionHistoryLimit; l != nil {
-		limit = int(*l)
-	}
 	if p.veto || p.blind || p.moved() {
 		return
 	}
-	excess := len(p.others) - limit
+	excess := len(p.others) - int(p.ro.Spec.RevisionHistoryLimitOrDefault())
 	for i := len(p.others) - 1; i >= 0 && excess > 0; i-- {
 		rs := p.others[i]
 		if rollout.SpecReplicas(rs) != 0 || rs.Status.Replicas != 0 || rs.Status.ObservedGeneration < rs.Generation ||
@@ -141,15 +133,7 @@ func (p *planner) trimReplicaSets() {
 // trimRuns deletes completed runs beyond the history limits and those whose
 // revision is gone. Current runs never count.
 func (p *planner) trimRuns() {
-	good, bad := 5, 5
-	if a := p.ro.Spec.Analysis; a != nil {
-		if a.SuccessfulRunHistoryLimit != nil {
-			good = int(*a.SuccessfulRunHistoryLimit)
-		}
-		if a.UnsuccessfulRunHistoryLimit != nil {
-			bad = int(*a.UnsuccessfulRunHistoryLimit)
-		}
-	}
+	good, bad := p.ro.Spec.SuccessfulRunHistoryLimitOrDefault(), p.ro.Spec.UnsuccessfulRunHistoryLimitOrDefault()
 	runs := make([]*v1alpha1.AnalysisRun, 0, len(p.s.AnalysisRuns))
 	for _, run := range p.s.AnalysisRuns {
 		if run.Status.Phase.Completed() && run.DeletionTimestamp == nil && !p.current(run.Name) {

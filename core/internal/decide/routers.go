@@ -1,9 +1,7 @@
 package decide
 
 import (
-	"encoding/json"
 	"fmt"
-	"reflect"
 	"slices"
 	"time"
 
@@ -155,7 +153,7 @@ func (p *planner) stored(r rollout.Router) *v1alpha1.RouterStatus {
 		if e.Plugin != r.Plugin {
 			continue
 		}
-		if r.Releasing && sameJSON(e.Config, r.Config) || !r.Releasing && e.Phase != v1alpha1.RouterReleasing {
+		if r.Releasing && rollout.SameConfig(e.Config, r.Config) || !r.Releasing && e.Phase != v1alpha1.RouterReleasing {
 			return e
 		}
 	}
@@ -166,7 +164,7 @@ func (p *planner) entry(r rollout.Router, stored *v1alpha1.RouterStatus) v1alpha
 	entry := v1alpha1.RouterStatus{Plugin: r.Plugin, Config: r.Config, Phase: v1alpha1.RouterActive}
 	if stored != nil {
 		entry = *stored.DeepCopy()
-		if !sameJSON(stored.Config, r.Config) {
+		if !rollout.SameConfig(stored.Config, r.Config) {
 			entry.Config = r.Config
 		}
 	}
@@ -187,7 +185,7 @@ func (p *planner) entry(r rollout.Router, stored *v1alpha1.RouterStatus) v1alpha
 // abandoned is what a changed config no longer reaches: it is released with
 // the config that did.
 func abandoned(r rollout.Router, stored *v1alpha1.RouterStatus) *v1alpha1.RouterStatus {
-	if stored == nil || sameJSON(stored.Config, r.Config) {
+	if stored == nil || rollout.SameConfig(stored.Config, r.Config) {
 		return nil
 	}
 	left := v1alpha1.RouterStatus{Plugin: r.Plugin, Config: stored.Config, ManagedRoutes: stored.ManagedRoutes, Phase: v1alpha1.RouterReleasing}
@@ -206,7 +204,7 @@ func abandoned(r rollout.Router, stored *v1alpha1.RouterStatus) *v1alpha1.Router
 // first write comes only afterwards.
 func (p *planner) recorded(r rollout.Router) bool {
 	stored, entry := p.stored(r), p.remembered(r)
-	return stored != nil && entry != nil && sameJSON(stored.Config, entry.Config) &&
+	return stored != nil && entry != nil && rollout.SameConfig(stored.Config, entry.Config) &&
 		slices.Equal(stored.Holds, entry.Holds) && slices.Equal(stored.ManagedRoutes, entry.ManagedRoutes)
 }
 
@@ -214,7 +212,7 @@ func (p *planner) recorded(r rollout.Router) bool {
 func (p *planner) remembered(r rollout.Router) *v1alpha1.RouterStatus {
 	for i := range p.plan.Routers {
 		e := &p.plan.Routers[i]
-		if e.Plugin == r.Plugin && r.Releasing == (e.Phase == v1alpha1.RouterReleasing) && (!r.Releasing || sameJSON(e.Config, r.Config)) {
+		if e.Plugin == r.Plugin && r.Releasing == (e.Phase == v1alpha1.RouterReleasing) && (!r.Releasing || rollout.SameConfig(e.Config, r.Config)) {
 			return e
 		}
 	}
@@ -333,14 +331,6 @@ func (p *planner) clock(r rollout.Router, matches bool) {
 	now := metav1.NewTime(p.s.Now.Truncate(time.Second).Add(time.Second)) // status keeps whole seconds: never early
 	entry.SettledSince = &now
 	p.wake(now.Add(r.Observation.Settle))
-}
-
-func sameJSON(a, b json.RawMessage) bool {
-	var x, y any
-	if json.Unmarshal(a, &x) != nil || json.Unmarshal(b, &y) != nil {
-		return string(a) == string(b)
-	}
-	return reflect.DeepEqual(x, y)
 }
 
 // invalid records the first problem of the spec and vetoes everything that

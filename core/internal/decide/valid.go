@@ -33,10 +33,7 @@ func (p *planner) validFields() {
 	if r := p.ro.Spec.Replicas; r != nil && *r < 0 {
 		p.invalid("spec.replicas", "%d is negative; set 0 or more", *r)
 	}
-	deadline, ready := int32(600), p.ro.Spec.MinReadySeconds
-	if d := p.ro.Spec.ProgressDeadlineSeconds; d != nil {
-		deadline = *d
-	}
+	deadline, ready := p.ro.Spec.ProgressDeadlineSecondsOrDefault(), p.ro.Spec.MinReadySeconds
 	if ready < 0 {
 		p.invalid("spec.minReadySeconds", "%d is negative; set 0 or more", ready)
 	}

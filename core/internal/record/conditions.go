@@ -74,7 +74,7 @@ func (r *recorder) completed() {
 var completedWord = map[corev1.ConditionStatus]string{corev1.ConditionTrue: "completed", corev1.ConditionFalse: "not completed"}
 
 func (r *recorder) available() {
-	if r.new.AvailableReplicas >= replicas(r.s.Rollout) {
+	if r.new.AvailableReplicas >= r.s.Replicas() {
 		r.set(v1alpha1.ConditionAvailable, corev1.ConditionTrue, v1alpha1.ReasonAvailable, "Rollout has minimum availability")
 	} else {
 		r.set(v1alpha1.ConditionAvailable, corev1.ConditionFalse, v1alpha1.ReasonAvailable, "Rollout does not have minimum availability")
@@ -82,7 +82,7 @@ func (r *recorder) available() {
 }
 
 func (r *recorder) isHealthy() bool {
-	want, st := replicas(r.s.Rollout), r.new
+	want, st := r.s.Replicas(), r.new
 	return st.UpdatedReplicas == want && st.AvailableReplicas == want && st.Replicas == want &&
 		r.old.ObservedGeneration == st.ObservedGeneration && r.atEnd() &&
 		st.StableRS != "" && st.StableRS == st.CurrentPodHash
@@ -149,7 +149,7 @@ func (r *recorder) progressing() {
 		}
 	case r.isHealthy():
 		r.set(t, corev1.ConditionTrue, v1alpha1.ReasonNewReplicaSetAvailable, fmt.Sprintf("ReplicaSet %q has successfully progressed.", r.newName()))
-	case r.reason(t) == v1alpha1.ReasonNewReplicaSetAvailable && r.new.AvailableReplicas < replicas(r.s.Rollout):
+	case r.reason(t) == v1alpha1.ReasonNewReplicaSetAvailable && r.new.AvailableReplicas < r.s.Replicas():
 		r.set(t, corev1.ConditionTrue, v1alpha1.ReasonReplicaSetNotAvailable, fmt.Sprintf("ReplicaSet %q is not available", r.newName()))
 	case r.progressed(), rollout.Held(r.old.Conditions) && !rollout.Held(r.new.Conditions):
 		// Time that a hold took does not count towards the deadline.

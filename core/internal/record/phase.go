@@ -21,7 +21,7 @@ func Phase(ro *v1alpha1.Rollout, st v1alpha1.RolloutStatus) (v1alpha1.RolloutPha
 	if len(st.PauseConditions) > 0 {
 		return v1alpha1.RolloutPhasePaused, string(st.PauseConditions[0].Reason)
 	}
-	want := replicas(ro)
+	want := ro.Spec.ReplicasOrDefault()
 	switch {
 	case st.UpdatedReplicas < want:
 		return v1alpha1.RolloutPhaseProgressing, "more replicas need to be updated"
@@ -31,11 +31,4 @@ func Phase(ro *v1alpha1.Rollout, st v1alpha1.RolloutStatus) (v1alpha1.RolloutPha
 		return v1alpha1.RolloutPhaseProgressing, "waiting for all steps to complete"
 	}
 	return v1alpha1.RolloutPhaseHealthy, ""
-}
-
-func replicas(ro *v1alpha1.Rollout) int32 {
-	if ro.Spec.Replicas != nil {
-		return *ro.Spec.Replicas
-	}
-	return 1
 }

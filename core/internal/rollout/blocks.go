@@ -65,7 +65,7 @@ func Blocks(ro *v1alpha1.Rollout) []Block {
 	for i := range ro.Status.Canary.Routers {
 		entry := &ro.Status.Canary.Routers[i]
 		at := slices.IndexFunc(blocks, func(b Block) bool { return !b.Releasing && b.Plugin == entry.Plugin })
-		if at < 0 || entry.Phase == v1alpha1.RouterReleasing && !sameConfig(blocks[at].Config, entry.Config) {
+		if at < 0 || entry.Phase == v1alpha1.RouterReleasing && !SameConfig(blocks[at].Config, entry.Config) {
 			blocks = append(blocks, Block{
 				Plugin:       entry.Plugin,
 				Path:         fmt.Sprintf("status.canary.routers[%s]", entry.Plugin),
@@ -121,8 +121,9 @@ func orEmptyObject(raw json.RawMessage) json.RawMessage {
 	return raw
 }
 
-// sameConfig compares what two configs say: the API server may reorder keys.
-func sameConfig(a, b json.RawMessage) bool {
+// SameConfig compares what two router blocks say, not their bytes: the API
+// server may reorder keys, and an empty block is the same as none.
+func SameConfig(a, b json.RawMessage) bool {
 	var x, y any
 	if json.Unmarshal(orEmptyObject(a), &x) != nil || json.Unmarshal(orEmptyObject(b), &y) != nil {
 		return bytes.Equal(a, b)

@@ -33,10 +33,7 @@ func Deadline(s *Snapshot) (late bool, at time.Time) {
 			return false, time.Time{}
 		}
 	}
-	seconds := int32(600)
-	if d := ro.Spec.ProgressDeadlineSeconds; d != nil {
-		seconds = *d
-	}
+	seconds := ro.Spec.ProgressDeadlineSecondsOrDefault()
 	end := cond.LastUpdateTime.Add(time.Duration(seconds) * time.Second)
 	return s.Now.After(end), end.Add(time.Second)
 }

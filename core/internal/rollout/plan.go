@@ -84,15 +84,14 @@ type Transition struct {
 type HoldReason string
 
 const (
-	HoldPluginUnavailable HoldReason = "PluginUnavailable"
-	HoldWaitingForPlugin  HoldReason = "WaitingForPlugin"
+	HoldPluginUnavailable HoldReason = v1alpha1.ReasonPluginUnavailable
+	HoldWaitingForPlugin  HoldReason = v1alpha1.ReasonWaitingForPlugin
 	HoldPluginRefused     HoldReason = "PluginRefused"
-	HoldRouteConflict     HoldReason = "RouteConflict"
-	HoldWaitingForPods    HoldReason = "WaitingForPods"
-	HoldWaitingForTraffic HoldReason = "WaitingForTraffic"
+	HoldRouteConflict     HoldReason = v1alpha1.ReasonRouteConflict
+	HoldWaitingForPods    HoldReason = v1alpha1.ReasonWaitingForPods
+	HoldWaitingForTraffic HoldReason = v1alpha1.ReasonWaitingForTraffic
 	HoldWaitingForRun     HoldReason = "WaitingForAnalysis"
 	HoldPaused            HoldReason = "Paused"
-	HoldDelay             HoldReason = "ScaleDownDelay"
 	HoldInvalidSpec       HoldReason = "InvalidSpec"
 	HoldInvariant         HoldReason = "InvariantViolated"
 )

@@ -39,19 +39,14 @@ type Snapshot struct {
 
 // TotalWeight is the weight that stands for all traffic.
 func (s *Snapshot) TotalWeight() int32 {
-	if c := s.Rollout.Spec.Strategy.Canary; c != nil && c.TrafficRouting != nil && c.TrafficRouting.MaxTrafficWeight != nil {
-		return *c.TrafficRouting.MaxTrafficWeight
+	if c := s.Rollout.Spec.Strategy.Canary; c != nil {
+		return c.MaxTrafficWeightOrDefault()
 	}
-	return 100
+	return v1alpha1.DefaultMaxTrafficWeight
 }
 
 // Replicas is spec.replicas, 1 when unset.
-func (s *Snapshot) Replicas() int32 {
-	if r := s.Rollout.Spec.Replicas; r != nil {
-		return *r
-	}
-	return 1
-}
+func (s *Snapshot) Replicas() int32 { return s.Rollout.Spec.ReplicasOrDefault() }
 
 // Hash of the ReplicaSet, "" for nil.
 func Hash(rs *appsv1.ReplicaSet) string {
@@ -135,7 +130,7 @@ func (s *Snapshot) unseen(entry *v1alpha1.RouterStatus) bool {
 		if r.Plugin != entry.Plugin {
 			continue
 		}
-		if sameConfig(r.Config, entry.Config) {
+		if SameConfig(r.Config, entry.Config) {
 			return false
 		}
 		for _, c := range r.Observation.Claims {
