@@ -25,6 +25,13 @@ type Router interface {
 	Release(ctx context.Context, ro *v1alpha1.Rollout, op rollout.ReleaseTraffic) error
 }
 
+// Steps asks one step plugin. The intent of the call is in status by then; a
+// call with an operation id that was used before means that the outcome of the
+// earlier one is not known. A problem means that nobody answered.
+type Steps interface {
+	Call(ctx context.Context, ro *v1alpha1.Rollout, call rollout.StepCall) (rollout.StepAnswer, *rollout.Problem)
+}
+
 // Memory is told of every write, so that observe can wait for caches.
 type Memory interface {
 	Wrote(kind string, obj metav1.Object)
@@ -37,13 +44,15 @@ type Actor struct {
 	Writer client.Client
 	Live   client.Reader
 	Router Router
+	// Steps is nil where no plugin host offers steps; a call fails then.
+	Steps  Steps
 	Memory Memory
 }
 
 // Do executes the operations in order. A failure stops the operations that
 // come after it by name, not its neighbours.
 func (a *Actor) Do(ctx context.Context, s *rollout.Snapshot, plan rollout.Plan) rollout.Outcome {
-	out := rollout.Outcome{Done: map[rollout.OpID]bool{}, Failed: map[rollout.OpID]error{}}
+	out := rollout.Outcome{Done: map[rollout.OpID]bool{}, Failed: map[rollout.OpID]error{}, Steps: map[rollout.OpID]rollout.StepAnswer{}}
 	for _, op := range plan.Ops {
 		if !ready(op, out) {
 			continue
@@ -87,6 +96,8 @@ func (a *Actor) one(ctx context.Context, s *rollout.Snapshot, op rollout.Op, out
 		return a.Router.Route(ctx, s.Rollout, o)
 	case rollout.ReleaseTraffic:
 		return a.Router.Release(ctx, s.Rollout, o)
+	case rollout.CallStep:
+		return a.callStep(ctx, s.Rollout, o, out)
 	case rollout.CreateAnalysisRun:
 		return a.createRun(ctx, s.Rollout, o)
 	case rollout.TerminateAnalysisRun:
@@ -151,6 +162,18 @@ func (a *Actor) pointService(ctx context.Context, ro *v1alpha1.Rollout, o rollou
 	}
 	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: ro.Namespace, Name: o.Name}}
 	return a.patch(ctx, "Service", svc, o.ResourceVersion, body)
+}
+
+func (a *Actor) callStep(ctx context.Context, ro *v1alpha1.Rollout, o rollout.CallStep, out *rollout.Outcome) error {
+	if a.Steps == nil {
+		return fmt.Errorf("step plugin %s: this controller runs without step plugins", o.Call.Plugin)
+	}
+	answer, problem := a.Steps.Call(ctx, ro, o.Call)
+	if problem != nil {
+		return problem
+	}
+	out.Steps[o.ID()] = answer
+	return nil
 }
 
 // createRun creates the run, or finds that an earlier, interrupted pass has.

@@ -235,6 +235,12 @@ type DeleteAnalysisRun struct {
 	ResourceVersion string
 }
 
+// CallStep asks a step plugin. Its answer is in Outcome.Steps.
+type CallStep struct {
+	Identity
+	Call StepCall
+}
+
 // RecordIntent asks for nothing but the status write of this pass: what it
 // records must be in the API before the effect that follows from it.
 type RecordIntent struct {
@@ -254,6 +260,8 @@ type Outcome struct {
 	// Collision is set when the name of the new ReplicaSet is taken by another
 	// owner or template.
 	Collision bool
+	// Steps holds the answers of step plugins that could be asked.
+	Steps map[OpID]StepAnswer
 }
 
 // Succeeded reports whether the operation was executed without error.

@@ -35,6 +35,9 @@ type Snapshot struct {
 	// Providers says, for each metric provider the templates name, why it
 	// cannot measure; an absent name is available.
 	Providers map[string]Problem
+	// StepPlugins says, for each plugin that a step names, why it cannot be
+	// asked; an absent name can, or is switched off.
+	StepPlugins map[string]Problem
 }
 
 // TotalWeight is the weight that stands for all traffic.
