@@ -21,7 +21,9 @@ import (
 
 // Router asks one router plugin for a distribution and writes what it answers.
 type Router interface {
-	Route(ctx context.Context, ro *v1alpha1.Rollout, op rollout.RouteTraffic) error
+	// Route also says whether the data plane follows, where the answer tells;
+	// otherwise "".
+	Route(ctx context.Context, ro *v1alpha1.Rollout, op rollout.RouteTraffic) (rollout.Convergence, error)
 	Release(ctx context.Context, ro *v1alpha1.Rollout, op rollout.ReleaseTraffic) error
 }
 
@@ -52,7 +54,8 @@ type Actor struct {
 // Do executes the operations in order. A failure stops the operations that
 // come after it by name, not its neighbours.
 func (a *Actor) Do(ctx context.Context, s *rollout.Snapshot, plan rollout.Plan) rollout.Outcome {
-	out := rollout.Outcome{Done: map[rollout.OpID]bool{}, Failed: map[rollout.OpID]error{}, Steps: map[rollout.OpID]rollout.StepAnswer{}}
+	out := rollout.Outcome{Done: map[rollout.OpID]bool{}, Failed: map[rollout.OpID]error{},
+		Steps: map[rollout.OpID]rollout.StepAnswer{}, Converged: map[rollout.OpID]rollout.Convergence{}}
 	for _, op := range plan.Ops {
 		if !ready(op, out) {
 			continue
@@ -93,7 +96,7 @@ func (a *Actor) one(ctx context.Context, s *rollout.Snapshot, op rollout.Op, out
 	case rollout.PointService:
 		return a.pointService(ctx, s.Rollout, o)
 	case rollout.RouteTraffic:
-		return a.Router.Route(ctx, s.Rollout, o)
+		return a.route(ctx, s.Rollout, o, out)
 	case rollout.ReleaseTraffic:
 		return a.Router.Release(ctx, s.Rollout, o)
 	case rollout.CallStep:
@@ -162,6 +165,14 @@ func (a *Actor) pointService(ctx context.Context, ro *v1alpha1.Rollout, o rollou
 	}
 	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: ro.Namespace, Name: o.Name}}
 	return a.patch(ctx, "Service", svc, o.ResourceVersion, body)
+}
+
+func (a *Actor) route(ctx context.Context, ro *v1alpha1.Rollout, o rollout.RouteTraffic, out *rollout.Outcome) error {
+	convergence, err := a.Router.Route(ctx, ro, o)
+	if err == nil && convergence != "" {
+		out.Converged[o.ID()] = convergence
+	}
+	return err
 }
 
 func (a *Actor) callStep(ctx context.Context, ro *v1alpha1.Rollout, o rollout.CallStep, out *rollout.Outcome) error {

@@ -129,24 +129,26 @@ func (r *Routers) observe(ctx context.Context, ro *v1alpha1.Rollout, block rollo
 // traffic and makes them. It returns nil when they are made, or when there was
 // nothing to do. apierrors.IsConflict says that the objects are not, or no
 // longer, those of the observation in op: observe again. A *rollout.Problem is
-// the plugin's or the broker's refusal.
-func (r *Routers) Route(ctx context.Context, ro *v1alpha1.Rollout, op rollout.RouteTraffic) error {
-	return r.act(ctx, ro, op.Router, rollout.RouteRequest{Desired: &op.Desired, OperationID: string(op.ID())})
+// the plugin's or the broker's refusal. The convergence is what a router
+// without OBSERVE says of its data plane, "" when it says nothing.
+func (r *Routers) Route(ctx context.Context, ro *v1alpha1.Rollout, op rollout.RouteTraffic) (rollout.Convergence, error) {
+	return r.act(ctx, ro, op.Router, rollout.RouteRequest{Desired: &op.Desired, OperationID: string(op.ID()), Verify: op.Verify})
 }
 
 // Release is Route towards leaving nothing behind.
 func (r *Routers) Release(ctx context.Context, ro *v1alpha1.Rollout, op rollout.ReleaseTraffic) error {
-	return r.act(ctx, ro, op.Router, rollout.RouteRequest{Release: &op.Release, OperationID: string(op.ID())})
+	_, err := r.act(ctx, ro, op.Router, rollout.RouteRequest{Release: &op.Release, OperationID: string(op.ID())})
+	return err
 }
 
-func (r *Routers) act(ctx context.Context, ro *v1alpha1.Rollout, router rollout.Router, req rollout.RouteRequest) error {
+func (r *Routers) act(ctx context.Context, ro *v1alpha1.Rollout, router rollout.Router, req rollout.RouteRequest) (rollout.Convergence, error) {
 	plugin, problem := r.Plugin(router.Plugin)
 	if problem != nil {
-		return problem
+		return "", problem
 	}
 	block, ok := blockOf(ro, router)
 	if !ok {
-		return again(ro, "router "+router.Plugin+" is not in the Rollout any more")
+		return "", again(ro, "router "+router.Plugin+" is not in the Rollout any more")
 	}
 	m := r.memo(ro, block)
 	m.mu.Lock()
@@ -154,7 +156,7 @@ func (r *Routers) act(ctx context.Context, ro *v1alpha1.Rollout, router rollout.
 	ask := asking{memo: m, objects: r.Objects, plugin: plugin, ro: ro, block: block, now: r.Now()}
 	inputs := ask.resolve(&m.observed)
 	if m.generation != plugin.Generation() || unready(inputs) != nil || ask.fingerprint(&m.observed, inputs) != router.Observation.Fingerprint {
-		return again(ro, "objects of router "+router.Plugin+" have changed since they were observed")
+		return "", again(ro, "objects of router "+router.Plugin+" have changed since they were observed")
 	}
 	req.Target, req.Config, req.Inputs = block.Target(ro), block.Config, inputs
 	if req.Release != nil {
@@ -165,14 +167,14 @@ func (r *Routers) act(ctx context.Context, ro *v1alpha1.Rollout, router rollout.
 	}
 	answer, problem := plugin.Route(ctx, req)
 	if problem != nil {
-		return problem
+		return "", problem
 	}
 	if !covered(answer.Needs, inputs) {
 		// The next observation shows them, and the answer to that counts.
 		m.routeNeeds = answer.Needs
-		return again(ro, "router "+router.Plugin+" has to see more objects")
+		return "", again(ro, "router "+router.Plugin+" has to see more objects")
 	}
-	return r.Objects.Apply(ctx, ask.caller(), plugin.Grant(), inputs, answer.Writes)
+	return answer.Convergence, r.Objects.Apply(ctx, ask.caller(), plugin.Grant(), inputs, answer.Writes)
 }
 
 // Forget drops everything remembered for a Rollout that is gone. Unknown ones

@@ -269,3 +269,9 @@ func hold(name, key string) v1alpha1.RouterHold {
 func key(ro *v1alpha1.Rollout) types.NamespacedName {
 	return types.NamespacedName{Namespace: ro.Namespace, Name: ro.Name}
 }
+
+// routed is Route without what it says of the data plane.
+func (b *bench) routed(ro *v1alpha1.Rollout, op rollout.RouteTraffic) error {
+	_, err := b.Route(context.Background(), ro, op)
+	return err
+}

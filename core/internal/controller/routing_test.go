@@ -144,23 +144,23 @@ func TestAPluginThatNeverHasEnoughIsRefused(t *testing.T) {
 func TestRoutingWritesWhatWasObserved(t *testing.T) {
 	b, ro := newBench("web"), shop(`{"routes":["web"]}`)
 	observed := b.observeOne(ro)
-	require.NoError(t, b.Route(context.Background(), ro, desire(observed, 10)))
+	require.NoError(t, b.routed(ro, desire(observed, 10)))
 	assert.EqualValues(t, 10, b.world.routes["web"].Weight)
 	assert.Equal(t, "route", b.plugin.lastRouted.OperationID)
 	assert.Equal(t, b.plugin.lastObserved.Inputs, b.plugin.lastRouted.Inputs, "with exactly the inputs of the observation")
 	assert.Equal(t, "stable", b.plugin.lastRouted.Target.StableService)
 
-	err := b.Route(context.Background(), ro, desire(observed, 20))
+	err := b.routed(ro, desire(observed, 20))
 	assert.True(t, apierrors.IsConflict(err), "the observation is of before the write: %v", err)
 	assert.ErrorContains(t, err, "objects of router test/router have changed since they were observed")
 	assert.Equal(t, 1, b.plugin.routes, "the plugin is not even asked")
 
 	observed = b.observeOne(ro)
 	b.plugin.generation = "2"
-	assert.True(t, apierrors.IsConflict(b.Route(context.Background(), ro, desire(observed, 20))), "a plugin that was replaced has observed nothing")
+	assert.True(t, apierrors.IsConflict(b.routed(ro, desire(observed, 20))), "a plugin that was replaced has observed nothing")
 
 	observed = b.observeOne(ro)
-	require.NoError(t, b.Route(context.Background(), ro, desire(observed, 20)))
+	require.NoError(t, b.routed(ro, desire(observed, 20)))
 	assert.EqualValues(t, 20, b.world.routes["web"].Weight)
 }
 
@@ -168,12 +168,12 @@ func TestRoutingThatHasToSeeMoreIsObservedAgain(t *testing.T) {
 	b, ro := newBench("web", "extra"), shop(`{"routes":["web"]}`)
 	b.plugin.more = []string{"extra"}
 	observed := b.observeOne(ro)
-	err := b.Route(context.Background(), ro, desire(observed, 10))
+	err := b.routed(ro, desire(observed, 10))
 	assert.True(t, apierrors.IsConflict(err), "%v", err)
 	assert.Zero(t, b.world.applied, "writes computed from half the picture are ignored")
 
 	observed = b.observeOne(ro)
-	require.NoError(t, b.Route(context.Background(), ro, desire(observed, 10)))
+	require.NoError(t, b.routed(ro, desire(observed, 10)))
 	assert.EqualValues(t, 10, b.world.routes["web"].Weight)
 	asked := b.calls()
 	b.observeOne(ro)
@@ -187,7 +187,7 @@ func TestARouterThatCannotObserveIsOnlyRouted(t *testing.T) {
 	observed := b.observeOne(ro)
 	require.Nil(t, observed.Problem)
 	assert.Empty(t, observed.Observation.Observed)
-	require.NoError(t, b.Route(context.Background(), ro, desire(observed, 10)))
+	require.NoError(t, b.routed(ro, desire(observed, 10)))
 	assert.Zero(t, b.plugin.observations)
 	assert.Equal(t, 1, b.plugin.routes)
 }

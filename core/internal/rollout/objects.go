@@ -192,6 +192,9 @@ type RouteRequest struct {
 	Release     *Release
 	Inputs      []NeedResult
 	OperationID string
+	// Verify says that Desired was acknowledged before, and that only the
+	// convergence in the answer matters. Only for routers without OBSERVE.
+	Verify bool
 }
 
 // Release asks a router to leave the objects as if it had never been there:
@@ -209,4 +212,8 @@ type RouteAnswer struct {
 	Needs   []Need
 	Writes  []Write
 	Message string
+	// Convergence of Desired, from a router without OBSERVE that can tell; ""
+	// is nothing known. What was answered with PENDING is asked again after
+	// 10 s, with Verify.
+	Convergence Convergence
 }

@@ -205,6 +205,10 @@ type RouteTraffic struct {
 	Desired Traffic
 	// Weights is what status records when it succeeded.
 	Weights v1alpha1.TrafficWeights
+	// Verify says that the router has acknowledged this distribution already
+	// and is asked only whether the data plane follows; for routers without
+	// OBSERVE.
+	Verify bool
 }
 
 // ReleaseTraffic asks a router that the spec no longer names to leave.
@@ -260,6 +264,9 @@ type Outcome struct {
 	// Collision is set when the name of the new ReplicaSet is taken by another
 	// owner or template.
 	Collision bool
+	// Converged holds what routers without OBSERVE said of their data plane when
+	// they were asked to route; absent means that they said nothing.
+	Converged map[OpID]Convergence
 	// Steps holds the answers of step plugins that could be asked.
 	Steps map[OpID]StepAnswer
 }
