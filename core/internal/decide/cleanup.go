@@ -13,8 +13,15 @@ import (
 // cleanup scales down what nothing points at any more, after its delay, and
 // trims history.
 func (p *planner) cleanup() {
-	p.drainAborted()
-	p.drainOthers()
+	switch {
+	case p.bg != nil:
+		p.drainBlueGreen()
+	case p.routed():
+		p.drainAborted()
+		p.drainOthers()
+	default:
+		p.drainBasic()
+	}
 	p.trimReplicaSets()
 	p.trimRuns()
 }

@@ -42,7 +42,9 @@ type planner struct {
 	// canary is never nil: an invalid strategy is replaced by an empty one, so
 	// that stages need not ask; the veto keeps them from acting on it.
 	canary *v1alpha1.CanaryStrategy
-	total  int32
+	// bg is nil unless the strategy is blue-green; then canary is empty.
+	bg    *v1alpha1.BlueGreenStrategy
+	total int32
 	// want is spec.replicas.
 	want int32
 
@@ -65,6 +67,10 @@ type planner struct {
 	// size is the wanted replica count by ReplicaSet name.
 	size map[string]int32
 }
+
+// routed: a canary whose traffic routers share out. One without them is basic:
+// its traffic follows its pods.
+func (p *planner) routed() bool { return p.canary.TrafficRouting != nil }
 
 func (p *planner) steps() []v1alpha1.CanaryStep { return p.canary.Steps }
 

@@ -18,7 +18,7 @@ import (
 func (p *planner) identify() {
 	p.canary = p.ro.Spec.Strategy.Canary
 	if p.canary == nil {
-		p.canary = &v1alpha1.CanaryStrategy{}
+		p.canary, p.bg = &v1alpha1.CanaryStrategy{}, p.ro.Spec.Strategy.BlueGreen
 	}
 	p.plan.CollisionCount = p.ro.Status.CollisionCount
 	p.plan.Hash = p.templateHash()

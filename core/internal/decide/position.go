@@ -31,6 +31,8 @@ func (p *planner) position() {
 	case p.pausedFor(v1alpha1.PauseReasonInconclusiveAnalysis) != nil && !st.PromoteFull:
 		p.hold(rollout.Hold{Reason: rollout.HoldPaused, What: "an analysis could not tell whether the new revision is good",
 			EndedBy: "a promote, or an abort"})
+	case p.bg != nil:
+		p.positionBlueGreen()
 	case p.skipping():
 		p.move(rollout.Transition{Kind: rollout.TransitionSkip, Index: p.end()})
 	case p.step() == nil || p.initial():

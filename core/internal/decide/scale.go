@@ -9,9 +9,21 @@ import (
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 )
 
-// scale writes the targets: raising is always possible, lowering waits until
-// no more traffic is observed than the lower count can serve (I3, I4).
+// scale writes the targets.
 func (p *planner) scale() {
+	switch {
+	case p.bg != nil:
+		p.scaleBlueGreen()
+	case p.routed():
+		p.scaleRouted()
+	default:
+		p.scaleBasic()
+	}
+}
+
+// scaleRouted: raising is always possible, lowering waits until no more traffic
+// is observed than the lower count can serve (I3, I4).
+func (p *planner) scaleRouted() {
 	if p.stableRS != nil {
 		p.resize(p.stableRS, p.size[p.stableRS.Name])
 	}

@@ -9,9 +9,21 @@ import (
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 )
 
-// services makes the stable name select the stable revision and the canary
-// name the new one, or the stable one after an abort.
+// services points the Services of the strategy at revisions.
 func (p *planner) services() {
+	switch {
+	case p.bg != nil:
+		p.servicesBlueGreen()
+	case p.routed():
+		p.servicesRouted()
+	default:
+		p.servicesBasic()
+	}
+}
+
+// servicesRouted makes the stable name select the stable revision and the
+// canary name the new one, or the stable one after an abort.
+func (p *planner) servicesRouted() {
 	if p.initial() || p.stableRS == nil {
 		return // nothing is pointed anywhere before the first promotion
 	}

@@ -11,6 +11,17 @@ import (
 // A changed spec.replicas is an input like any other, not a stage.
 func (p *planner) targets() {
 	p.size = map[string]int32{}
+	switch {
+	case p.bg != nil:
+		p.targetsBlueGreen()
+	case p.routed():
+		p.targetsRouted()
+	default:
+		p.targetsBasic()
+	}
+}
+
+func (p *planner) targetsRouted() {
 	if p.stableRS != nil {
 		p.size[p.stableRS.Name] = p.want
 	}
