@@ -37,8 +37,9 @@ demo: require ## A real canary through a real gateway; KEEP=1 leaves it running.
 	$(GO) run ./test/demo $(if $(KEEP),-keep)
 
 .PHONY: sim
-sim: ## The simulator with many random interleavings: make sim SEEDS=10000.
-	SLUICE_SIM_SEEDS=$(or $(SEEDS),5000) $(GO) test -count=1 -timeout 60m -run Random -v ./core/internal/sim | grep -v '^=== '
+sim: ## The simulator at length: random (SEEDS=10000) and all small rollouts (STEPS=3).
+	@set -o pipefail; SLUICE_SIM_SEEDS=$(or $(SEEDS),5000) SLUICE_SIM_STEPS=$(or $(STEPS),1) $(GO) test -count=1 -timeout 120m \
+		-run 'Random|Exhaustive|BugMuseum' -v ./core/internal/sim | grep -v '^ *=== '
 
 .PHONY: bench
 bench: control-plane ## Figures as counts and ratios: drift repair, rest, requests.

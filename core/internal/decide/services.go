@@ -29,10 +29,19 @@ func (p *planner) servicesRouted() {
 	}
 	p.point(p.canary.StableService, p.stableRS)
 	target := p.newRS
-	if p.aborted() {
+	if p.aborted() || p.leftBehind() {
 		target = p.stableRS
 	}
 	p.point(p.canary.CanaryService, target)
+}
+
+// leftBehind reports that the canary name still selects a superseded revision
+// while the new one is not to have pods yet, e.g. in a pause before the first
+// weight. The name goes back to stable, as before any update; otherwise the
+// superseded pods would stay for as long as somebody pauses.
+func (p *planner) leftBehind() bool {
+	at := p.s.ByHash(p.s.ServiceHash(p.canary.CanaryService))
+	return at != nil && at != p.newRS && at != p.stableRS && p.newRS != nil && p.size[p.newRS.Name] == 0
 }
 
 // point moves a Service to a revision. A Service without our selector is

@@ -170,10 +170,16 @@ func (c *checker) aborted(o rollout.RouteTraffic) {
 // need them, their delay has passed, and the traffic is known at all.
 func (c *checker) lowers(o rollout.UpdateReplicaSet) {
 	rs := c.byName(o.Name)
-	if rs == nil || o.To >= o.From {
+	if rs == nil {
 		return
 	}
 	hash, stable := rollout.Hash(rs), c.s.Rollout.Status.StableRS
+	if c.s.Rollout.Status.Abort && c.s.ByHash(stable) != nil && hash == c.plan.Hash && hash != stable && o.To > o.From {
+		c.broken("I5", o, "%s is raised to %d after an abort", o.Name, o.To)
+	}
+	if o.To >= o.From {
+		return
+	}
 	adopts := hash == stable && int64(o.To) >= c.want
 	if !c.s.TrafficKnown() && !adopts {
 		c.broken("I9", o, "%s is lowered to %d while traffic is unknown", o.Name, o.To)
@@ -271,6 +277,10 @@ func (c *checker) points(o rollout.PointService) {
 func (c *checker) transition() {
 	t, st := c.plan.Transition, c.s.Rollout.Status
 	switch t.Kind {
+	case rollout.TransitionRetry:
+		if st.Abort {
+			c.broken("I5", nil, "an aborted update starts again though nobody asked for it")
+		}
 	case rollout.TransitionStep:
 		var at int32
 		if st.CurrentStepIndex != nil {

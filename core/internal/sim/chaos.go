@@ -66,7 +66,7 @@ func (w *World) disturb(r *rand.Rand) {
 		w.SetPaused(!w.Rollout().Spec.Paused)
 	case 13:
 		steps := RandomSteps(r, w.total())
-		w.Edit(fmt.Sprintf("edits the steps to %s", describe(steps)), func(ro *v1alpha1.Rollout) { ro.Spec.Strategy.Canary.Steps = steps })
+		w.Edit(fmt.Sprintf("edits the steps to %s", Describe(steps)), func(ro *v1alpha1.Rollout) { ro.Spec.Strategy.Canary.Steps = steps })
 	case 14, 15:
 		w.disturbRoute(r)
 	case 16, 17:

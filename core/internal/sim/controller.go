@@ -16,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
-	"github.com/sluice-rollouts/sluice/core/internal/decide"
 	"github.com/sluice-rollouts/sluice/core/internal/invariant"
 	"github.com/sluice-rollouts/sluice/core/internal/record"
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
@@ -90,7 +89,7 @@ func (w *World) pass() {
 // decided asks for the plan twice, because the same snapshot must give the same
 // plan, and checks it.
 func (w *World) decided(s *rollout.Snapshot) rollout.Plan {
-	plan, again := decide.Decide(s), decide.Decide(s)
+	plan, again := w.Planner(s), w.Planner(s)
 	if !reflect.DeepEqual(plan, again) {
 		w.failf("deciding twice gives two plans:\n%+v\n%+v", plan, again)
 	}
@@ -223,6 +222,9 @@ func (w *World) created(k key) {
 // crash reports whether the process dies before the write it is about to make.
 func (w *World) crash() bool {
 	w.Writes++
+	if w.Writes == w.InterruptAt {
+		w.Interrupt(w)
+	}
 	return w.Writes == w.CrashBefore
 }
 

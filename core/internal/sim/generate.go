@@ -55,7 +55,7 @@ func Random(seed int64) (*World, *rand.Rand) {
 		ro.Spec.ProgressDeadlineSeconds, ro.Spec.ProgressDeadlineAbort = &deadline, r.Intn(2) == 0
 	}
 	w.Create(ro)
-	w.note("steps " + describe(canary.Steps))
+	w.note("steps " + Describe(canary.Steps))
 	return w, r
 }
 
@@ -100,7 +100,8 @@ func randomVerdict(r *rand.Rand) func(*v1alpha1.AnalysisRun) Verdict {
 	}
 }
 
-func describe(steps []v1alpha1.CanaryStep) string {
+// Describe names the steps in one line.
+func Describe(steps []v1alpha1.CanaryStep) string {
 	var out []string
 	for _, s := range steps {
 		out = append(out, decide.DescribeStep(s))

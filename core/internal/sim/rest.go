@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -36,7 +37,7 @@ func (w *World) illegal() string {
 	case v1alpha1.RolloutPhaseHealthy:
 		return w.unfinished(ro.Status.CurrentPodHash)
 	case v1alpha1.RolloutPhasePaused:
-		return endless(ro)
+		return cmp.Or(endless(ro), w.superseded())
 	case v1alpha1.RolloutPhaseDegraded:
 		if condition(ro, v1alpha1.ConditionInvalidSpec) != nil {
 			return ""
@@ -118,6 +119,21 @@ func (w *World) unfinished(serving string) string {
 	for _, run := range list[*v1alpha1.AnalysisRun](w.store.live, kindAnalysisRun) {
 		if !run.Status.Phase.Completed() {
 			return "AnalysisRun " + run.Name + " is not done"
+		}
+	}
+	return ""
+}
+
+// superseded: a revision that is neither wanted nor stable keeps no pods.
+func (w *World) superseded() string {
+	st := w.Rollout().Status
+	if w.Rollout().Spec.Paused {
+		return "" // a person wants nothing to happen
+	}
+	for _, rs := range list[*appsv1.ReplicaSet](w.store.live, kindReplicaSet) {
+		hash := rollout.Hash(rs)
+		if n := rollout.SpecReplicas(rs); n != 0 && hash != st.StableRS && hash != st.CurrentPodHash && !w.faulty() {
+			return fmt.Sprintf("%s is superseded and still has %d pods", rs.Name, n)
 		}
 	}
 	return ""

@@ -10,6 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/decide"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 )
 
 // Options of a World; the zero value is filled with what the stories use.
@@ -24,6 +26,13 @@ type Options struct {
 	Verdict func(*v1alpha1.AnalysisRun) Verdict
 	// MaxPasses bounds the passes of a run: more of them are a hot loop.
 	MaxPasses int
+	// Planner decides what happens; nil means decide.Decide. The bug museum
+	// puts broken ones here.
+	Planner func(*rollout.Snapshot) rollout.Plan
+	// Interrupt lets somebody act right before the controller's write with the
+	// number InterruptAt, between what it saw and what it does; 0 means never.
+	InterruptAt int
+	Interrupt   func(*World)
 }
 
 // World is one simulated cluster with one Rollout.
@@ -82,6 +91,9 @@ func New(o Options) *World {
 		o.Verdict = func(*v1alpha1.AnalysisRun) Verdict {
 			return Verdict{Phase: v1alpha1.AnalysisPhaseSuccessful, After: 5 * time.Second}
 		}
+	}
+	if o.Planner == nil {
+		o.Planner = decide.Decide
 	}
 	if o.MaxPasses == 0 {
 		o.MaxPasses = 2000
