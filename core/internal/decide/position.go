@@ -163,6 +163,8 @@ func (p *planner) complete() {
 	switch {
 	case step.SetWeight != nil:
 		done = p.atDesired() && p.serves(*step.SetWeight)
+	case step.SetHeaderRoute != nil, step.SetMirrorRoute != nil:
+		done = p.routesServed()
 	case step.Pause != nil:
 		done = p.pauseOver(*step.Pause)
 	case step.Analysis != nil:

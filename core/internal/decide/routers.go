@@ -172,14 +172,32 @@ func (p *planner) entry(r rollout.Router, stored *v1alpha1.RouterStatus) v1alpha
 	for _, c := range r.Observation.Claims {
 		entry.Holds = append(entry.Holds, v1alpha1.RouterHold{Object: c.Object, Key: c.Key})
 	}
+	entry.ManagedRoutes = p.managedNames(r, entry.ManagedRoutes)
+	return entry
+}
+
+// managedNames are the routes the router may remove: those of the spec, and
+// those of an earlier one that are still there.
+func (p *planner) managedNames(r rollout.Router, recorded []string) []string {
+	var out []string
+	add := func(name string) {
+		if !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
 	if tr := p.canary.TrafficRouting; tr != nil {
 		for _, m := range tr.ManagedRoutes {
-			if !slices.Contains(entry.ManagedRoutes, m.Name) {
-				entry.ManagedRoutes = append(entry.ManagedRoutes, m.Name)
+			add(m.Name)
+		}
+	}
+	for _, name := range recorded {
+		for _, at := range r.Observation.Observed {
+			if at.Residue || slices.ContainsFunc(at.Traffic.Managed, func(m rollout.ManagedRoute) bool { return m.Name == name }) {
+				add(name)
 			}
 		}
 	}
-	return entry
+	return out
 }
 
 // abandoned is what a changed config no longer reaches: it is released with
@@ -253,35 +271,28 @@ func (p *planner) active() []rollout.Router {
 	return out
 }
 
-// desired is the whole traffic at a canary weight.
-func (p *planner) desired(weight int32) rollout.Traffic {
+// desired is the whole traffic a router should carry at a canary weight.
+func (p *planner) desired(r rollout.Router, weight int32) rollout.Traffic {
+	var names []string
+	if e := p.remembered(r); e != nil {
+		names = e.ManagedRoutes
+	}
 	return rollout.Traffic{
 		TotalWeight: p.total,
 		Destinations: []rollout.Destination{
 			{Role: rollout.RoleStable, Service: p.canary.StableService, Hash: p.stable, Weight: p.total - weight},
 			{Role: rollout.RoleCanary, Service: p.canary.CanaryService, Hash: p.behindCanary(), Weight: weight},
 		},
-		ManagedNames: p.managedNames(),
+		Managed:      p.managed(r),
+		ManagedNames: names,
 	}
-}
-
-func (p *planner) managedNames() []string {
-	var out []string
-	for _, e := range p.plan.Routers {
-		for _, name := range e.ManagedRoutes {
-			if !slices.Contains(out, name) {
-				out = append(out, name)
-			}
-		}
-	}
-	return out
 }
 
 // settled reports that every router carries exactly this weight, the data
 // plane serves it, and the settle time has passed.
 func (p *planner) settled(weight int32) bool {
 	for _, r := range p.active() {
-		if !r.Known() || !r.Observation.Matches(p.desired(weight)) || !p.converged(r) {
+		if !r.Known() || !r.Observation.Matches(p.desired(r, weight)) || !p.converged(r) {
 			return false
 		}
 	}

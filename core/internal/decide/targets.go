@@ -43,7 +43,7 @@ func (p *planner) canaryTarget() int32 {
 	case p.aborted(), p.halted():
 		return min(now, p.want) // cleanup() lowers it after an abort
 	}
-	return p.podsFor(p.goal())
+	return max(p.podsFor(p.goal()), p.routePods())
 }
 
 // podsFor is the number of pods a canary weight needs: ceil(w·R/W), at least

@@ -109,7 +109,7 @@ func (p *planner) behindCanary() string {
 // route asks one router for the weight unless it carries it already, the pods
 // to take it are missing, or its memory has to be recorded first.
 func (p *planner) route(r rollout.Router, weight int32) {
-	want := p.desired(weight)
+	want := p.desired(r, weight)
 	matches := r.Observation.Matches(want)
 	p.clock(r, matches)
 	if matches {
@@ -170,6 +170,9 @@ func sameWeights(a *v1alpha1.TrafficWeights, b v1alpha1.TrafficWeights) bool {
 // for it, and a return to stable until stable can take it (I2, I9).
 func (p *planner) mayRoute(r rollout.Router, weight int32) bool {
 	lowest, highest := int64(p.total), int64(0)
+	if len(r.Observation.Observed) == 0 {
+		lowest = 0 // nobody knows: what is asked for may be a raise
+	}
 	for _, at := range r.Observation.Observed {
 		w := at.Traffic.Weight(rollout.RoleCanary)
 		lowest, highest = min(lowest, w), max(highest, w)
@@ -239,7 +242,7 @@ func (p *planner) weights(weight int32) v1alpha1.TrafficWeights {
 func (p *planner) acknowledge(weight int32) {
 	verified := true
 	for _, r := range p.active() {
-		if r.Problem != nil || !r.Observation.Matches(p.desired(weight)) {
+		if r.Problem != nil || !r.Observation.Matches(p.desired(r, weight)) {
 			return
 		}
 		verified = verified && p.converged(r)

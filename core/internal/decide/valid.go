@@ -15,7 +15,7 @@ import (
 // never an abort.
 func (p *planner) valid() {
 	for _, check := range []func(){
-		p.validFields, p.validSelector, p.validStrategy, p.validTraffic, p.validSteps, p.validServices, p.validAnalyses,
+		p.validFields, p.validSelector, p.validStrategy, p.validTraffic, p.validSteps, p.validCapabilities, p.validServices, p.validAnalyses,
 	} {
 		check()
 		if p.plan.Invalid != "" {
@@ -122,8 +122,10 @@ func (p *planner) validSteps() {
 			p.invalid(at+".setWeight", "%d is not between 0 and %d", *step.SetWeight, p.total)
 		case step.Pause != nil && step.Pause.DurationSeconds() < 0:
 			p.invalid(at+".pause.duration", "%q is not a duration; use seconds or e.g. \"1h30m\"", step.Pause.Duration.String())
-		case step.Experiment != nil, step.SetCanaryScale != nil, step.SetHeaderRoute != nil, step.SetMirrorRoute != nil, step.Plugin != nil:
-			p.invalid(at, "%s steps are not supported by this version; use setWeight, pause and analysis", DescribeStep(step))
+		case step.SetHeaderRoute != nil, step.SetMirrorRoute != nil:
+			p.validRoute(at, step)
+		case step.Experiment != nil, step.SetCanaryScale != nil, step.Plugin != nil:
+			p.invalid(at, "%s steps are not supported by this version; use setWeight, pause, analysis, setHeaderRoute and setMirrorRoute", DescribeStep(step))
 		}
 		if p.plan.Invalid != "" {
 			return

@@ -5,6 +5,7 @@ package invariant
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -35,6 +36,7 @@ func Check(s *rollout.Snapshot, plan rollout.Plan) []Violation {
 		case rollout.RouteTraffic:
 			c.weights(o)
 			c.raises(o)
+			c.opens(o)
 			c.aborted(o)
 		case rollout.UpdateReplicaSet:
 			c.lowers(o)
@@ -97,6 +99,26 @@ func (c *checker) raises(o rollout.RouteTraffic) {
 			continue
 		}
 		c.broken("I2", o, "%s rises to %d on revision %s with %d of %d pods available", d.Service, d.Weight, hash, have, need)
+	}
+}
+
+// opens is I2 and I5 for managed routes: one that some place lacks leads to a
+// pod, and none is added after an abort.
+func (c *checker) opens(o rollout.RouteTraffic) {
+	for _, m := range o.Desired.Managed {
+		everywhere := len(o.Router.Observation.Observed) > 0
+		for _, at := range o.Router.Observation.Observed {
+			everywhere = everywhere && slices.ContainsFunc(at.Traffic.Managed, func(there rollout.ManagedRoute) bool { return there.Content() == m.Content() })
+		}
+		if everywhere {
+			continue
+		}
+		if st := c.s.Rollout.Status; st.Abort && st.StableRS != c.plan.Hash {
+			c.broken("I5", o, "managed route %s is added after an abort", m.Name)
+		}
+		if c.source(o) == 0 {
+			c.broken("I2", o, "managed route %s leads to the canary, which has no available pod", m.Name)
+		}
 	}
 }
 

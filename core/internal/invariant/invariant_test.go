@@ -80,6 +80,19 @@ func (sc *scene) route(canary int32) {
 	sc.plan.Ops = []rollout.Op{rollout.RouteTraffic{Router: sc.s.Routers[0], Desired: split(canary)}}
 }
 
+// manage asks for a header route at weight 0; managed has it in place.
+func (sc *scene) manage() {
+	desired := split(0)
+	desired.Managed = []rollout.ManagedRoute{{Name: "beta", Header: []rollout.HeaderMatch{{Name: "x", Value: rollout.StringMatch{Exact: "1"}}}}}
+	sc.plan.Ops = []rollout.Op{rollout.RouteTraffic{Router: sc.s.Routers[0], Desired: desired}}
+}
+
+func (sc *scene) managed() {
+	for i := range sc.s.Routers[0].Observation.Observed {
+		sc.s.Routers[0].Observation.Observed[i].Traffic.Managed = []rollout.ManagedRoute{{Name: "beta"}}
+	}
+}
+
 func (sc *scene) resize(hash string, to int32) {
 	from := rollout.SpecReplicas(sc.s.ByHash(hash))
 	sc.plan.Ops = []rollout.Op{rollout.UpdateReplicaSet{Name: hash, From: from, To: to}}
@@ -191,6 +204,18 @@ func TestEachRuleCanBreak(t *testing.T) {
 		{"I6", "a name that is adopted too early",
 			func(sc *scene) { sc.points("stable", ""); sc.pods("old", 4, 3); sc.move("stable", "", "old") },
 			func(sc *scene) { sc.points("stable", ""); sc.move("stable", "", "old") }},
+		{"I2", "a managed route to no pod",
+			func(sc *scene) { sc.carries(0); sc.pods("new", 2, 0); sc.manage() },
+			func(sc *scene) { sc.carries(0); sc.pods("new", 2, 1); sc.manage() }},
+		{"I5", "a managed route after an abort",
+			func(sc *scene) { sc.carries(0); sc.s.Rollout.Status.Abort = true; sc.manage() },
+			func(sc *scene) { sc.carries(0); sc.s.Rollout.Status.Abort = true; sc.route(0) }},
+		{"I6", "a name that only a managed route uses",
+			func(sc *scene) { sc.carries(0); sc.managed(); sc.move("canary", "new", "old") },
+			func(sc *scene) { sc.carries(0); sc.move("canary", "new", "old") }},
+		{"I3", "the last pod behind a managed route",
+			func(sc *scene) { sc.carries(0); sc.managed(); sc.resize("new", 0) },
+			func(sc *scene) { sc.carries(0); sc.managed(); sc.resize("new", 1) }},
 		{"I7", "a step that is skipped",
 			func(sc *scene) {
 				three := int32(3)

@@ -154,8 +154,9 @@ func (s *Snapshot) unseen(entry *v1alpha1.RouterStatus) bool {
 func (s *Snapshot) ServiceWeight(name string) int64 {
 	var most int64
 	for _, r := range s.Routers {
+		canary := s.canaryService(r)
 		for _, at := range r.Observation.Observed {
-			most = max(most, placeWeight(at, func(d Destination) bool { return d.Service == name }))
+			most = max(most, placeWeight(at, canary, func(d Destination) bool { return d.Service == name }))
 		}
 	}
 	return most
@@ -169,8 +170,9 @@ func (s *Snapshot) HashWeight(hash string) int64 {
 	}
 	var most int64
 	for _, r := range s.Routers {
+		canary := s.canaryService(r)
 		for _, at := range r.Observation.Observed {
-			most = max(most, placeWeight(at, func(d Destination) bool { return s.DestinationHash(d) == hash }))
+			most = max(most, placeWeight(at, canary, func(d Destination) bool { return s.DestinationHash(d) == hash }))
 		}
 	}
 	return most
@@ -185,18 +187,33 @@ func (s *Snapshot) DestinationHash(d Destination) string {
 	return s.ServiceHash(d.Service)
 }
 
-func placeWeight(at Observed, match func(Destination) bool) int64 {
+// placeWeight sums what matches at one place. Managed routes send to the
+// canary, whether it is listed with a weight of its own or not.
+func placeWeight(at Observed, canary string, match func(Destination) bool) int64 {
 	var sum int64
-	canary := false
+	managed := len(at.Traffic.Managed) > 0 && canary != "" && match(Destination{Role: RoleCanary, Service: canary})
 	for _, d := range at.Traffic.Destinations {
 		if !match(d) {
 			continue
 		}
 		sum += int64(d.Weight)
-		canary = canary || d.Role == RoleCanary
+		managed = managed || d.Role == RoleCanary && len(at.Traffic.Managed) > 0
 	}
-	if canary && sum == 0 && len(at.Traffic.Managed) > 0 {
-		return 1
+	if managed {
+		return max(sum, 1)
 	}
 	return sum
+}
+
+// canaryService is the Service the managed routes of the router send to.
+func (s *Snapshot) canaryService(r Router) string {
+	block := Block{Plugin: r.Plugin}
+	if r.Releasing {
+		for i := range s.Rollout.Status.Canary.Routers {
+			if e := &s.Rollout.Status.Canary.Routers[i]; e.Plugin == r.Plugin && SameConfig(e.Config, r.Config) {
+				block.Intended = e.Intended
+			}
+		}
+	}
+	return block.Target(s.Rollout).CanaryService
 }

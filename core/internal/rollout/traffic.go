@@ -2,7 +2,6 @@ package rollout
 
 import (
 	"encoding/json"
-	"slices"
 	"time"
 )
 
@@ -51,6 +50,9 @@ type ManagedRoute struct {
 	Name   string
 	Header []HeaderMatch
 	Mirror *MirrorRoute
+	// Digest is the Content of a route of which nothing else is known; "" when
+	// Header or Mirror is set.
+	Digest string
 }
 
 // MirrorRoute copies a share of the matching requests to the canary.
@@ -154,12 +156,6 @@ func sameWeights(a, b Traffic) bool {
 		}
 	}
 	return true
-}
-
-func sameManaged(a, b Traffic) bool {
-	return slices.EqualFunc(a.Managed, b.Managed, func(x, y ManagedRoute) bool {
-		return x.Name == y.Name
-	})
 }
 
 // ProblemClass says how the core treats a router that could not be asked.

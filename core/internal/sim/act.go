@@ -61,13 +61,9 @@ func (w *World) execute(s *rollout.Snapshot, op rollout.Op, out *rollout.Outcome
 	case rollout.PointService:
 		return w.edit(key{kindService, o.Name}, o.ResourceVersion, func(obj object) { point(obj.(*corev1.Service), s.Rollout, o) })
 	case rollout.RouteTraffic:
-		weights := map[string]int32{}
-		for _, d := range o.Desired.Destinations {
-			weights[d.Service] += d.Weight
-		}
-		return w.route(o.Router, weights)
+		return w.route(o.Router, asked(o.Desired))
 	case rollout.ReleaseTraffic:
-		return w.route(o.Router, map[string]int32{o.Release.StableService: o.Release.TotalWeight, o.Release.CanaryService: 0})
+		return w.route(o.Router, wanted{weights: map[string]int32{o.Release.StableService: o.Release.TotalWeight, o.Release.CanaryService: 0}})
 	case rollout.CreateAnalysisRun:
 		return w.createRun(s.Rollout, o)
 	case rollout.TerminateAnalysisRun:

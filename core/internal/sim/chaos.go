@@ -215,7 +215,11 @@ func (w *World) Finish() {
 func RandomSteps(r *rand.Rand, total int64) []v1alpha1.CanaryStep {
 	var steps []v1alpha1.CanaryStep
 	for range r.Intn(6) {
-		switch r.Intn(5) {
+		switch r.Intn(7) {
+		case 5:
+			steps = append(steps, HeaderRoute("beta", []string{"", "beta", "alpha"}[r.Intn(3)]))
+		case 6:
+			steps = append(steps, MirrorRoute("shadow", int32(r.Intn(3)*10)))
 		case 0, 1:
 			steps = append(steps, SetWeight(int32(int64(r.Intn(11))*total/10)))
 		case 2:

@@ -185,7 +185,15 @@ func places(all []Place) string {
 			backends = append(backends, fmt.Sprintf("%s %d", b.Service, b.Weight))
 		}
 		sort.Strings(backends)
-		out = append(out, strings.Join(backends, " / "))
+		text := strings.Join(backends, " / ")
+		for _, m := range p.Managed {
+			kind := "header"
+			if m.Mirror != nil {
+				kind = fmt.Sprintf("mirror %d%%", m.Mirror.Percentage)
+			}
+			text += fmt.Sprintf(" + %s %s to %s", kind, m.Name, m.Service)
+		}
+		out = append(out, text)
 	}
 	return strings.Join(out, "; ")
 }

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -158,6 +159,11 @@ func (w *World) weightOf(matches func(service string) bool) int64 {
 				sum += int64(b.Weight)
 			}
 		}
+		for _, m := range p.Managed {
+			if matches(m.Service) {
+				sum = max(sum, 1) // traffic, whatever the weight is
+			}
+		}
 		most = max(most, sum)
 	})
 	return most
@@ -211,8 +217,31 @@ func (w *World) judgeRoute(before, after *Route) {
 				w.judgeRaise(before.Places[i], b)
 			}
 		}
+		w.judgeManaged(before.Places[i], place)
 		if sum != w.total() {
 			w.failf("oracle S4: weights of %s sum to %d instead of %d", place.Name, sum, w.total())
+		}
+	}
+}
+
+// judgeManaged is S1, S10 and S17 for routes beside the weights: a new one leads
+// to a pod, and comes neither after an abort nor in a pause of the user's.
+func (w *World) judgeManaged(before, after Place) {
+	ro := w.Rollout()
+	for _, m := range after.Managed {
+		if slices.ContainsFunc(before.Managed, func(old ManagedRule) bool {
+			return old.Content() == m.Content() && old.Service == m.Service
+		}) {
+			continue
+		}
+		switch hash := w.hashOf(m.Service); {
+		case ro.Status.Abort && hash != ro.Status.StableRS:
+			w.broken("S10", "managed route %s is added after an abort", m.Name)
+		case ro.Spec.Paused && !slices.ContainsFunc(rollout.ManagedAt(ro.Spec.Strategy.Canary, at(ro.Status.CurrentStepIndex)-1),
+			func(old rollout.ManagedRoute) bool { return old.Content() == m.Content() }):
+			w.broken("S17", "managed route %s is added while spec.paused is set", m.Name)
+		case w.available(hash) == 0:
+			w.broken("S1", "managed route %s leads to %s, which has no pod", m.Name, hash)
 		}
 	}
 }

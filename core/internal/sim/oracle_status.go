@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -75,6 +76,8 @@ func (w *World) judgeStep(before *v1alpha1.Rollout, step v1alpha1.CanaryStep, in
 	switch {
 	case step.SetWeight != nil:
 		w.judgeWeight(before, *step.SetWeight, "S5", "step "+strconv.Itoa(index)+" completes")
+	case step.SetHeaderRoute != nil, step.SetMirrorRoute != nil:
+		w.judgeRoutes(before, index)
 	case step.Pause != nil:
 		if st.ControllerPause && len(st.PauseConditions) == 0 && w.watch.resumed {
 			return
@@ -94,6 +97,26 @@ func (w *World) judgeStep(before *v1alpha1.Rollout, step v1alpha1.CanaryStep, in
 		if run == nil || run.Status.Phase != v1alpha1.AnalysisPhaseSuccessful || run.Labels[v1alpha1.LabelStepIndex] != strconv.Itoa(index) ||
 			run.Labels[v1alpha1.LabelPodTemplateHash] != st.CurrentPodHash {
 			w.broken("S5", "analysis step %d is left without a successful run", index)
+		}
+	}
+}
+
+// judgeRoutes: every place of every active router has, and serves, exactly the
+// managed routes of this position.
+func (w *World) judgeRoutes(ro *v1alpha1.Rollout, index int) {
+	want := rollout.ManagedAt(ro.Spec.Strategy.Canary, index)
+	if w.replicas() == 0 {
+		return
+	}
+	for _, block := range rollout.Blocks(ro) {
+		route := find[*Route](w.store.live, kindRoute, routeName(block.Config))
+		if block.Releasing || route == nil {
+			continue
+		}
+		for _, p := range append(clonePlaces(route.Places), w.served[route.Name]...) {
+			if !slices.EqualFunc(rules(p), want, func(a, b rollout.ManagedRoute) bool { return a.Content() == b.Content() }) {
+				w.broken("S5", "step %d completes while %s/%s has the managed routes %v", index, route.Name, p.Name, rules(p))
+			}
 		}
 	}
 }

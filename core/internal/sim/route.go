@@ -31,6 +31,14 @@ type Route struct {
 type Place struct {
 	Name     string
 	Backends []Backend
+	// Managed rules come before the weighted one, highest priority first.
+	Managed []ManagedRule
+}
+
+// ManagedRule sends what matches to one Service, whatever the weights are.
+type ManagedRule struct {
+	rollout.ManagedRoute
+	Service string
 }
 
 // Backend is one Service with its weight.
@@ -51,6 +59,7 @@ func clonePlaces(in []Place) []Place {
 	out := slices.Clone(in)
 	for i := range out {
 		out[i].Backends = slices.Clone(out[i].Backends)
+		out[i].Managed = slices.Clone(out[i].Managed)
 	}
 	return out
 }
@@ -71,6 +80,8 @@ type Plugin struct {
 	Refuse int
 	// External makes the core record its intent first.
 	External bool
+	// Plain plugins route by weight only: no managed routes.
+	Plain bool
 }
 
 // routeConfig is the plugin's block in a Rollout.
@@ -99,7 +110,8 @@ func (w *World) observeRouter(ro *v1alpha1.Rollout, block rollout.Block) rollout
 	if r.Problem = problemOf(plugin, block.Plugin); r.Problem != nil {
 		return r
 	}
-	r.Capabilities = rollout.Capabilities{Observe: true, MaxWeight: true, ExternalEffects: plugin.External}
+	r.Capabilities = rollout.Capabilities{Observe: true, MaxWeight: true, ExternalEffects: plugin.External,
+		HeaderRoutes: !plugin.Plain, MirrorRoutes: !plugin.Plain}
 	route := find[*Route](w.cache.objects, kindRoute, routeName(block.Config))
 	if route == nil {
 		if !block.Releasing {
@@ -119,7 +131,7 @@ func (w *World) observeRouter(ro *v1alpha1.Rollout, block rollout.Block) rollout
 	total := (&rollout.Snapshot{Rollout: ro}).TotalWeight()
 	for _, place := range route.Places {
 		o.Observed = append(o.Observed, rollout.Observed{Place: route.Name + "/" + place.Name,
-			Traffic: rollout.Traffic{TotalWeight: total, Destinations: destinations(place, target)}})
+			Traffic: rollout.Traffic{TotalWeight: total, Destinations: destinations(place, target), Managed: rules(place)}})
 		o.Claims = append(o.Claims, rollout.Claim{Object: "Route/" + route.Namespace + "/" + route.Name, Key: place.Name})
 	}
 	r.Observation = o
@@ -139,6 +151,14 @@ func destinations(place Place, target rollout.Target) []rollout.Destination {
 	return out
 }
 
+func rules(place Place) []rollout.ManagedRoute {
+	var out []rollout.ManagedRoute
+	for _, m := range place.Managed {
+		out = append(out, m.ManagedRoute)
+	}
+	return out
+}
+
 func problemOf(p *Plugin, name string) *rollout.Problem {
 	switch {
 	case p == nil || !p.Installed:
@@ -154,8 +174,29 @@ func problemOf(p *Plugin, name string) *rollout.Problem {
 	return nil
 }
 
-// route writes the desired weights, if the object is still the observed one.
-func (w *World) route(r rollout.Router, weights map[string]int32) error {
+// wanted is what a router is asked for, as it writes it.
+type wanted struct {
+	weights map[string]int32
+	managed []ManagedRule
+}
+
+// asked translates a distribution; managed routes send to the canary.
+func asked(t rollout.Traffic) wanted {
+	want, canary := wanted{weights: map[string]int32{}}, ""
+	for _, d := range t.Destinations {
+		want.weights[d.Service] += d.Weight
+		if d.Role == rollout.RoleCanary {
+			canary = d.Service
+		}
+	}
+	for _, m := range t.Managed {
+		want.managed = append(want.managed, ManagedRule{m, canary})
+	}
+	return want
+}
+
+// route writes what is desired, if the object is still the observed one.
+func (w *World) route(r rollout.Router, want wanted) error {
 	plugin := w.Plugins[r.Plugin]
 	if p := problemOf(plugin, r.Plugin); p != nil {
 		return p
@@ -174,10 +215,11 @@ func (w *World) route(r rollout.Router, weights map[string]int32) error {
 		for i := range route.Places {
 			for j := range route.Places[i].Backends {
 				b := &route.Places[i].Backends[j]
-				if weight, ours := weights[b.Service]; ours {
+				if weight, ours := want.weights[b.Service]; ours {
 					b.Weight = weight
 				}
 			}
+			route.Places[i].Managed = slices.Clone(want.managed)
 		}
 	})
 	return err

@@ -32,10 +32,16 @@ func NewRollout(version string, replicas int32, steps ...v1alpha1.CanaryStep) *v
 			Template: PodTemplate(version),
 			Strategy: v1alpha1.RolloutStrategy{Canary: &v1alpha1.CanaryStrategy{
 				StableService: StableService, CanaryService: CanaryService, Steps: steps,
-				TrafficRouting: &v1alpha1.RolloutTrafficRouting{Plugins: map[string]json.RawMessage{RouterPlugin: Block("app")}},
+				TrafficRouting: &v1alpha1.RolloutTrafficRouting{ManagedRoutes: managedRoutes(), Plugins: map[string]json.RawMessage{RouterPlugin: Block("app")}},
 			}},
 		},
 	}
+}
+
+// managedRoutes are the names the steps of a story may use, highest priority
+// first.
+func managedRoutes() []v1alpha1.ManagedRoute {
+	return []v1alpha1.ManagedRoute{{Name: "beta"}, {Name: "shadow"}}
 }
 
 // Block is the configuration of a router plugin that writes one Route.
@@ -76,6 +82,25 @@ func Pause(seconds int32) v1alpha1.CanaryStep {
 // Analysis is a step with one run of the template.
 func Analysis() v1alpha1.CanaryStep {
 	return v1alpha1.CanaryStep{Analysis: &v1alpha1.RolloutAnalysis{Templates: []v1alpha1.AnalysisTemplateRef{{TemplateName: Template}}}}
+}
+
+// HeaderRoute is a setHeaderRoute step; without a value it removes the route.
+func HeaderRoute(name, value string) v1alpha1.CanaryStep {
+	step := &v1alpha1.SetHeaderRoute{Name: name}
+	if value != "" {
+		step.Match = []v1alpha1.HeaderRoutingMatch{{HeaderName: "x-version", HeaderValue: &v1alpha1.StringMatch{Exact: value}}}
+	}
+	return v1alpha1.CanaryStep{SetHeaderRoute: step}
+}
+
+// MirrorRoute is a setMirrorRoute step for GET requests; 0 % removes the route.
+func MirrorRoute(name string, percentage int32) v1alpha1.CanaryStep {
+	step := &v1alpha1.SetMirrorRoute{Name: name}
+	if percentage > 0 {
+		step.Percentage = &percentage
+		step.Match = []v1alpha1.RouteMatch{{Method: &v1alpha1.StringMatch{Exact: "GET"}}}
+	}
+	return v1alpha1.CanaryStep{SetMirrorRoute: step}
 }
 
 // AddService creates a Service that selects every pod of the Rollout.
