@@ -114,20 +114,19 @@ func (p *planner) writes(rs *appsv1.ReplicaSet) bool {
 	return false
 }
 
-// trimReplicaSets deletes the oldest empty ReplicaSets beyond
-// revisionHistoryLimit.
+// trimReplicaSets deletes the oldest ReplicaSets beyond revisionHistoryLimit,
+// where they are empty and out of use: one that is not stays, and no younger one
+// goes in its place.
 func (p *planner) trimReplicaSets() {
 	if p.veto || p.blind || p.moved() {
 		return
 	}
-	excess := len(p.others) - int(p.ro.Spec.RevisionHistoryLimitOrDefault())
-	for i := len(p.others) - 1; i >= 0 && excess > 0; i-- {
+	for i := len(p.others) - 1; i >= max(0, int(p.ro.Spec.RevisionHistoryLimitOrDefault())); i-- {
 		rs := p.others[i]
 		if rollout.SpecReplicas(rs) != 0 || rs.Status.Replicas != 0 || rs.Status.ObservedGeneration < rs.Generation ||
 			rs.DeletionTimestamp != nil || !p.idle(rs) || p.writes(rs) {
 			continue
 		}
-		excess--
 		p.add(rollout.DeleteReplicaSet{
 			Identity:        rollout.Identity{OpID: "delete/" + rollout.OpID(rs.Name)},
 			Name:            rs.Name,

@@ -48,7 +48,7 @@ func (p *planner) renew() bool {
 	if p.hash == st.CurrentPodHash && p.plan.StepHash == st.CurrentStepHash {
 		return true // the ReplicaSet was deleted and is made again; the position stays
 	}
-	p.move(rollout.Transition{Kind: rollout.TransitionReset, Index: p.resetIndex(), After: after})
+	p.move(rollout.Transition{Kind: rollout.TransitionReset, Index: p.resetIndex(), Message: p.shortcut(), After: after})
 	return true
 }
 
@@ -179,10 +179,23 @@ func (p *planner) resetIndex() *int32 {
 		return nil
 	}
 	var at int32
-	if p.promoted() {
+	if p.shortcut() != "" {
 		at = int32(len(p.steps()))
 	}
 	return &at
+}
+
+// shortcut says why an update starts behind its last step; "" when it starts at
+// the first one. A revision without pods plays no step either, but its pods
+// come first.
+func (p *planner) shortcut() string {
+	switch {
+	case p.promoted():
+		return "Rollback to stable ReplicaSets"
+	case p.inWindow() && rollout.SpecReplicas(p.newRS) > 0:
+		return "Rollback to ReplicaSets within the rollback window"
+	}
+	return ""
 }
 
 // adopt takes ReplicaSets without a controller that match the selector.

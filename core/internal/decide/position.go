@@ -28,7 +28,7 @@ func (p *planner) position() {
 		p.move(rollout.Transition{Kind: rollout.TransitionRetry, Index: p.restart()})
 	case p.failedRun():
 	case p.ro.Spec.Paused || p.veto || p.promoted():
-	case p.pausedFor(v1alpha1.PauseReasonInconclusiveAnalysis) != nil && !st.PromoteFull:
+	case p.pausedFor(v1alpha1.PauseReasonInconclusiveAnalysis) != nil && !p.hurried():
 		p.hold(rollout.Hold{Reason: rollout.HoldPaused, What: "an analysis could not tell whether the new revision is good",
 			EndedBy: "a promote, or an abort"})
 	case p.bg != nil:
@@ -63,13 +63,13 @@ func (p *planner) end() *int32 {
 }
 
 func (p *planner) skipping() bool {
-	return p.ro.Status.PromoteFull && p.moving() && p.step() != nil
+	return p.hurried() && p.moving() && p.step() != nil
 }
 
 // failedRun turns a bad verdict of a current AnalysisRun into an abort or a
 // pause, before anything else may use the position.
 func (p *planner) failedRun() bool {
-	if !p.moving() || p.ro.Status.PromoteFull {
+	if !p.moving() || p.hurried() {
 		return false
 	}
 	for _, r := range []struct {
@@ -148,9 +148,11 @@ func (p *planner) promote() {
 		if !p.serves(p.total) {
 			return // services() and traffic() say what it waits for
 		}
-		message = fmt.Sprintf("Completed all %d canary steps", len(p.steps()))
-		if p.ro.Status.PromoteFull {
+		switch message = fmt.Sprintf("Completed all %d canary steps", len(p.steps())); {
+		case p.ro.Status.PromoteFull:
 			message = "Full promotion requested"
+		case p.inWindow():
+			message = "Rollback within window"
 		}
 	}
 	p.move(rollout.Transition{Kind: rollout.TransitionPromote, Index: p.end(), Message: message})

@@ -34,7 +34,7 @@ func (p *planner) runs() {
 // analysing: verdicts matter only while an update is under way and nobody has
 // decided otherwise.
 func (p *planner) analysing() bool {
-	return p.moving() && !p.aborted() && !p.ro.Status.PromoteFull
+	return p.moving() && !p.aborted() && !p.hurried()
 }
 
 func (p *planner) startStep() {

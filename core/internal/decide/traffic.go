@@ -69,7 +69,7 @@ func (p *planner) capped(weight int32) {
 
 // goal is what the current position asks for.
 func (p *planner) goal() int32 {
-	if p.step() == nil || p.ro.Status.PromoteFull {
+	if p.step() == nil || p.hurried() {
 		return p.total
 	}
 	for i := p.index; i >= 0; i-- {

@@ -37,6 +37,9 @@ func (p *planner) validFields() {
 	if ready < 0 {
 		p.invalid("spec.minReadySeconds", "%d is negative; set 0 or more", ready)
 	}
+	if n := p.ro.Spec.RevisionHistoryLimitOrDefault(); n < 0 {
+		p.invalid("spec.revisionHistoryLimit", "%d is negative; set 0 or more", n)
+	}
 	if c := p.ro.Spec.Strategy.Canary; c != nil {
 		p.validDelay("scaleDownDelaySeconds", c.ScaleDownDelaySeconds)
 		p.validDelay("abortScaleDownDelaySeconds", c.AbortScaleDownDelaySeconds)

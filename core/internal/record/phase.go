@@ -21,6 +21,9 @@ func Phase(ro *v1alpha1.Rollout, st v1alpha1.RolloutStatus) (v1alpha1.RolloutPha
 	if len(st.PauseConditions) > 0 {
 		return v1alpha1.RolloutPhasePaused, string(st.PauseConditions[0].Reason)
 	}
+	if at := ro.Spec.RestartAt; at != nil && !at.Equal(st.RestartedAt) {
+		return v1alpha1.RolloutPhaseProgressing, "rollout is restarting"
+	}
 	want := ro.Spec.ReplicasOrDefault()
 	switch {
 	case st.UpdatedReplicas < want:

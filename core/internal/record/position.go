@@ -20,8 +20,8 @@ func (r *recorder) position() {
 		st.Abort, st.AbortedAt, st.PromoteFull = false, nil, false
 		st.CurrentPodHash, st.CurrentStepHash, st.CurrentStepIndex = r.plan.Hash, r.plan.StepHash, t.Index
 		st.RestartedAt = r.s.Rollout.Spec.RestartAt.DeepCopy()
-		if st.StableRS != "" && st.StableRS == r.plan.Hash {
-			r.edge(corev1.EventTypeNormal, v1alpha1.EventSkipSteps, "Rollback to stable ReplicaSets")
+		if t.Message != "" {
+			r.edge(corev1.EventTypeNormal, v1alpha1.EventSkipSteps, t.Message)
 		}
 	case rollout.TransitionStep:
 		r.unpause()

@@ -39,6 +39,7 @@ func Of(s *rollout.Snapshot, plan rollout.Plan, out rollout.Outcome) Record {
 		r.invalidPosition()
 	}
 	r.counts()
+	r.duration()
 	r.conditions()
 	r.new.Phase, r.new.Message = Phase(s.Rollout, r.new)
 	return Record{Status: r.new, Done: r.done(), Edges: r.edges, Wake: r.wake}

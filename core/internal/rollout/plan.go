@@ -71,8 +71,9 @@ type Transition struct {
 	Index *int32
 	// Pause is the reason added by TransitionPause.
 	Pause v1alpha1.PauseReason
-	// Message explains aborts ("Step-based analysis phase error/failed: …")
-	// and promotions ("Completed all 8 canary steps").
+	// Message explains aborts ("Step-based analysis phase error/failed: …"),
+	// promotions ("Completed all 8 canary steps"), and resets that skip the
+	// steps; "" for those that do not.
 	Message string
 	// Step describes the completed step, e.g. "setWeight: 10".
 	Step string

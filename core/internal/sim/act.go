@@ -104,7 +104,9 @@ func (w *World) patchRollout(s *rollout.Snapshot, o rollout.PatchRollout, out *r
 
 func (w *World) createReplicaSet(ro *v1alpha1.Rollout, o rollout.CreateReplicaSet, out *rollout.Outcome) error {
 	k := key{kindReplicaSet, o.ReplicaSet.Name}
-	err := w.store.create(byController, k, o.ReplicaSet)
+	rs := o.ReplicaSet.DeepCopy()
+	defaulted(&rs.Spec.Template.Spec)
+	err := w.store.create(byController, k, rs)
 	if apierrors.IsAlreadyExists(err) {
 		there := find[*appsv1.ReplicaSet](w.store.live, kindReplicaSet, k.name)
 		if metav1.IsControlledBy(there, ro) && apiequality.Semantic.DeepEqual(there.Labels, o.ReplicaSet.Labels) {

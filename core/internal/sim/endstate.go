@@ -59,6 +59,9 @@ func statusFacts(st v1alpha1.RolloutStatus) []string {
 	if st.AbortedAt != nil {
 		st.AbortedAt = &metav1.Time{Time: epoch}
 	}
+	if st.Duration != nil {
+		st.Duration = &v1alpha1.RolloutDuration{CompletionStatus: st.Duration.CompletionStatus}
+	}
 	for i := range st.PauseConditions {
 		st.PauseConditions[i].StartTime = metav1.NewTime(epoch)
 	}

@@ -54,6 +54,13 @@ func Random(seed int64) (*World, *rand.Rand) {
 		deadline := int32(20 + r.Intn(100))
 		ro.Spec.ProgressDeadlineSeconds, ro.Spec.ProgressDeadlineAbort = &deadline, r.Intn(2) == 0
 	}
+	if r.Intn(4) == 0 {
+		ro.Spec.RollbackWindow = &v1alpha1.RollbackWindowSpec{Revisions: int32(1 + r.Intn(3))}
+	}
+	if r.Intn(4) == 0 {
+		limit := int32(r.Intn(3))
+		ro.Spec.RevisionHistoryLimit = &limit
+	}
 	w.Create(ro)
 	w.note("steps " + Describe(canary.Steps))
 	return w, r

@@ -103,7 +103,9 @@ func (j *journal) replicaSet(w *World, c change) {
 		j.add(w, "pods    ReplicaSet %s is deleted", c.before.GetName())
 		return
 	}
-	j.alias[rollout.Hash(rs)] = image(rs.Spec.Template)
+	if hash := rollout.Hash(rs); hash != "" {
+		j.alias[hash] = image(rs.Spec.Template)
+	}
 	old, _ := c.before.(*appsv1.ReplicaSet)
 	switch {
 	case old == nil:

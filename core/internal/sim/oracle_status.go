@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 )
@@ -49,14 +51,15 @@ func (w *World) judgePosition(before, after *v1alpha1.Rollout) {
 	from, to, end := at(o.CurrentStepIndex), at(n.CurrentStepIndex), len(canary.Steps)
 	switch {
 	case o.CurrentPodHash != n.CurrentPodHash || o.CurrentStepHash != n.CurrentStepHash:
-		if rollback := n.StableRS == n.CurrentPodHash; rollback && to != end || !rollback && to != 0 {
+		rollback := n.StableRS == n.CurrentPodHash
+		if recent := w.recent(after) && to == end; rollback && to != end || !rollback && to != 0 && !recent {
 			w.failf("oracle S5: a reset goes to step %d of %d", to, end)
 		}
 	case o.AbortedAt == nil && n.AbortedAt != nil, o.AbortedAt != nil && n.AbortedAt == nil && n.StableRS != n.CurrentPodHash:
 		if to != 0 && !(o.PromoteFull && to == end) {
 			w.failf("oracle S5: an abort or retry goes to step %d", to)
 		}
-	case o.StableRS != n.StableRS, o.PromoteFull, n.StableRS == n.CurrentPodHash:
+	case o.StableRS != n.StableRS, o.PromoteFull, n.StableRS == n.CurrentPodHash, w.recent(before) && to == end:
 		if to != end {
 			w.failf("oracle S5: a promotion goes to step %d of %d", to, end)
 		}
@@ -65,6 +68,22 @@ func (w *World) judgePosition(before, after *v1alpha1.Rollout) {
 	default:
 		w.failf("oracle S5: the index moves from %d to %d", from, to)
 	}
+}
+
+// recent reports that the current revision is older than the stable one by no
+// more than the rollback window.
+func (w *World) recent(ro *v1alpha1.Rollout) bool {
+	window, current, stable := ro.Spec.RollbackWindow, w.byHash(ro.Status.CurrentPodHash), w.byHash(ro.Status.StableRS)
+	if window == nil || current == nil || stable == nil || !current.CreationTimestamp.Before(&stable.CreationTimestamp) {
+		return false
+	}
+	var between int32
+	for _, rs := range list[*appsv1.ReplicaSet](w.store.live, kindReplicaSet) {
+		if rs != current && rs != stable && current.CreationTimestamp.Before(&rs.CreationTimestamp) && rs.CreationTimestamp.Before(&stable.CreationTimestamp) {
+			between++
+		}
+	}
+	return between < window.Revisions
 }
 
 // judgeStep looks for what entitles the controller to leave the step.

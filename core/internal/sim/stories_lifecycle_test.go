@@ -1,0 +1,82 @@
+package sim_test
+
+import (
+	"time"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/sim"
+)
+
+// lifecycleStories are about what happens to a Rollout besides its strategy.
+var lifecycleStories = []story{
+	{name: "rollback-window", about: "v1 is wanted back right after v2: within the rollback window no step is played.",
+		play: func(w *sim.World) {
+			ro := sim.NewRollout("v1", 4, half()...)
+			ro.Spec.RollbackWindow = &v1alpha1.RollbackWindowSpec{Revisions: 2}
+			w.Create(ro)
+			w.Rest()
+			updated(w, "v2")
+			w.Deploy("v1")
+		}},
+	{name: "rollback-outside-window", about: "v1 is wanted back after v3: it is too old for the window, so every step is played.",
+		play: func(w *sim.World) {
+			ro := sim.NewRollout("v1", 4, half()...)
+			ro.Spec.RollbackWindow = &v1alpha1.RollbackWindowSpec{Revisions: 1}
+			w.Create(ro)
+			w.Rest()
+			updated(w, "v2")
+			updated(w, "v3")
+			w.Deploy("v1")
+			w.Until("50 % of v1", pausedAt(1))
+			w.Resume()
+		}},
+	{name: "history-trimmed", about: "revisionHistoryLimit is 1: of the old ReplicaSets only the youngest is kept.",
+		play: func(w *sim.World) {
+			limit := int32(1)
+			ro := sim.NewRollout("v1", 2)
+			ro.Spec.RevisionHistoryLimit = &limit
+			w.Create(ro)
+			for _, version := range []string{"v2", "v3", "v4"} {
+				w.Rest()
+				w.Deploy(version)
+			}
+		}},
+	{name: "undo", about: "An undo writes the pod template of the ReplicaSet back, with the defaults that the API server filled in: it is v1 again, not a third revision.",
+		play: func(w *sim.World) {
+			running(w, "v1", half())
+			updated(w, "v2")
+			w.Undo("v1")
+			w.Until("50 % of v1", pausedAt(1))
+			w.Resume()
+		}},
+	{name: "hash-collision", about: "Somebody else's ReplicaSet has the name that v2 would get: it is counted as a collision, and v2 gets another name.",
+		play: func(w *sim.World) {
+			running(w, "v1", half())
+			w.TakeName("v2")
+			w.Deploy("v2")
+			w.Until("50 % of v2", pausedAt(1))
+			w.Resume()
+		}},
+	{name: "deadline-recovers", about: "The pods of v2 come after the progress deadline: the rollout is Degraded until then, and goes on.",
+		play: func(w *sim.World) {
+			running(w, "v1", half())
+			w.Edit("sets progressDeadlineSeconds to 60", func(ro *v1alpha1.Rollout) {
+				seconds := int32(60)
+				ro.Spec.ProgressDeadlineSeconds = &seconds
+			})
+			w.Crash("v2")
+			w.Deploy("v2")
+			w.Run(2 * time.Minute)
+			w.Recover("v2")
+			w.Until("50 % of v2", pausedAt(1))
+			w.Resume()
+		}},
+}
+
+// updated plays a whole update with the steps of half().
+func updated(w *sim.World, version string) {
+	w.Deploy(version)
+	w.Until("50 % of "+version, pausedAt(1))
+	w.Resume()
+	w.Rest()
+}
