@@ -152,6 +152,7 @@ func cacheOptions(o Options, mine labels.Selector) cache.Options {
 		ByObject: map[client.Object]cache.ByObject{
 			&v1alpha1.Rollout{}:                 {Label: mine},
 			&v1alpha1.AnalysisRun{}:             {Label: mine},
+			&v1alpha1.Experiment{}:              {Label: mine},
 			&v1alpha1.AnalysisTemplate{}:        {Label: mine},
 			&v1alpha1.ClusterAnalysisTemplate{}: {Label: mine},
 			&appsv1.ReplicaSet{}:                {Label: labels.NewSelector().Add(*hashed)},
@@ -186,6 +187,8 @@ func index(ctx context.Context, fi client.FieldIndexer) error {
 	}{
 		{&appsv1.ReplicaSet{}, observe.OwnerIndex, observe.Owner},
 		{&v1alpha1.AnalysisRun{}, observe.OwnerIndex, observe.Owner},
+		{&v1alpha1.Experiment{}, observe.OwnerIndex, observe.Owner},
+		{&corev1.Service{}, observe.OwnerIndex, observe.Owner},
 		{&v1alpha1.Rollout{}, serviceIndex, func(o client.Object) []string { return observe.ServiceNames(o.(*v1alpha1.Rollout)) }},
 		{&v1alpha1.Rollout{}, templateIndex, func(o client.Object) []string { return templateKeys(o.(*v1alpha1.Rollout)) }},
 		{&v1alpha1.Rollout{}, claimIndex, claimKeys},

@@ -88,6 +88,9 @@ func wire(o Options, cfg *rest.Config, mgr ctrl.Manager, counters *Metrics) (*wi
 	if err := watchAnalysisRuns(mgr, host, recorder, runs, o.Threads); err != nil {
 		return nil, fmt.Errorf("watch analysis runs: %w", err)
 	}
+	if err := watchExperiments(mgr, recorder, o.Threads); err != nil {
+		return nil, fmt.Errorf("watch experiments: %w", err)
+	}
 	return &wired{host: host, events: events}, nil
 }
 

@@ -188,7 +188,11 @@ func ServiceNames(ro *v1alpha1.Rollout) []string {
 }
 
 func (o *Observer) get(ctx context.Context, namespace, name string, into client.Object) (bool, error) {
-	err := o.Reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, into)
+	return get(ctx, o.Reader, namespace, name, into)
+}
+
+func get(ctx context.Context, reader client.Reader, namespace, name string, into client.Object) (bool, error) {
+	err := reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, into)
 	if apierrors.IsNotFound(err) {
 		return false, nil
 	}

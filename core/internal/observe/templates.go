@@ -3,6 +3,8 @@ package observe
 import (
 	"context"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 )
@@ -10,54 +12,83 @@ import (
 // templates reads every template the steps name and what those nest. A cycle
 // ends here; decide reports it.
 func (o *Observer) templates(ctx context.Context, s *rollout.Snapshot) error {
-	s.Templates = map[string]*v1alpha1.AnalysisTemplate{}
-	s.ClusterTemplates = map[string]*v1alpha1.ClusterAnalysisTemplate{}
+	found := templateSet{reader: o.Reader, namespace: s.Rollout.Namespace}
+	if err := found.gather(ctx, TemplateRefs(s.Rollout)); err != nil {
+		return err
+	}
+	s.Templates, s.ClusterTemplates = found.namespaced, found.cluster
 	s.Providers = map[string]rollout.Problem{}
-	queue := TemplateRefs(s.Rollout)
-	for len(queue) > 0 {
-		ref := queue[0]
-		queue = queue[1:]
-		spec, err := o.template(ctx, s, ref)
-		if err != nil {
-			return err
-		}
-		if spec == nil {
-			continue
-		}
+	for _, spec := range found.specs {
 		for _, m := range spec.Metrics {
 			if name, problem := o.Providers.Problem(m.Provider); problem != nil {
 				s.Providers[name] = *problem
 			}
 		}
-		queue = append(queue, spec.Templates...)
 	}
 	return nil
 }
 
-// template reads one template; nil when it does not exist or is read already.
-func (o *Observer) template(ctx context.Context, s *rollout.Snapshot, ref v1alpha1.AnalysisTemplateRef) (*v1alpha1.AnalysisTemplateSpec, error) {
+// templateSet is the templates that something names, with all they nest. Those
+// that do not exist are left out.
+type templateSet struct {
+	reader client.Reader
+	// live, when set, is asked for what the reader does not have: what has been
+	// created a moment ago is not in every cache yet.
+	live       client.Reader
+	namespace  string
+	namespaced map[string]*v1alpha1.AnalysisTemplate
+	cluster    map[string]*v1alpha1.ClusterAnalysisTemplate
+	specs      []*v1alpha1.AnalysisTemplateSpec
+}
+
+func (t *templateSet) gather(ctx context.Context, queue []v1alpha1.AnalysisTemplateRef) error {
+	t.namespaced = map[string]*v1alpha1.AnalysisTemplate{}
+	t.cluster = map[string]*v1alpha1.ClusterAnalysisTemplate{}
+	for len(queue) > 0 {
+		ref := queue[0]
+		queue = queue[1:]
+		spec, err := t.read(ctx, ref)
+		if err != nil {
+			return err
+		}
+		if spec != nil {
+			t.specs = append(t.specs, spec)
+			queue = append(queue, spec.Templates...)
+		}
+	}
+	return nil
+}
+
+// read reads one template; nil when it does not exist or is read already.
+func (t *templateSet) read(ctx context.Context, ref v1alpha1.AnalysisTemplateRef) (*v1alpha1.AnalysisTemplateSpec, error) {
 	if ref.ClusterScope {
-		if s.ClusterTemplates[ref.TemplateName] != nil {
+		if t.cluster[ref.TemplateName] != nil {
 			return nil, nil
 		}
-		var t v1alpha1.ClusterAnalysisTemplate
-		found, err := o.get(ctx, "", ref.TemplateName, &t)
-		if err != nil || !found {
+		var found v1alpha1.ClusterAnalysisTemplate
+		if ok, err := t.get(ctx, "", ref.TemplateName, &found); err != nil || !ok {
 			return nil, err
 		}
-		s.ClusterTemplates[ref.TemplateName] = &t
-		return &t.Spec, nil
+		t.cluster[ref.TemplateName] = &found
+		return &found.Spec, nil
 	}
-	if s.Templates[ref.TemplateName] != nil {
+	if t.namespaced[ref.TemplateName] != nil {
 		return nil, nil
 	}
-	var t v1alpha1.AnalysisTemplate
-	found, err := o.get(ctx, s.Rollout.Namespace, ref.TemplateName, &t)
-	if err != nil || !found {
+	var found v1alpha1.AnalysisTemplate
+	if ok, err := t.get(ctx, t.namespace, ref.TemplateName, &found); err != nil || !ok {
 		return nil, err
 	}
-	s.Templates[ref.TemplateName] = &t
-	return &t.Spec, nil
+	t.namespaced[ref.TemplateName] = &found
+	return &found.Spec, nil
+}
+
+func (t *templateSet) get(ctx context.Context, namespace, name string, into client.Object) (bool, error) {
+	ok, err := get(ctx, t.reader, namespace, name, into)
+	if err != nil || ok || t.live == nil {
+		return ok, err
+	}
+	return get(ctx, t.live, namespace, name, into)
 }
 
 // TemplateRefs are the templates the spec of a Rollout names directly.

@@ -73,3 +73,27 @@ func match(pattern string, metrics map[string]bool, found func(string)) error {
 	}
 	return nil
 }
+
+// Rules are those of a caller that are about the metrics of this spec. One
+// that matches nothing here may be meant for another run of the same caller.
+func Rules(spec v1alpha1.AnalysisRunSpec, dryRun []v1alpha1.DryRun, retention []v1alpha1.MeasurementRetention) ([]v1alpha1.DryRun, []v1alpha1.MeasurementRetention) {
+	metrics := map[string]bool{}
+	for _, metric := range spec.Metrics {
+		if resolved, err := WithoutSecrets(metric, spec.Args); err == nil {
+			metrics[resolved.Name] = true
+		}
+	}
+	var dry []v1alpha1.DryRun
+	for _, rule := range dryRun {
+		if match(rule.MetricName, metrics, func(string) {}) == nil {
+			dry = append(dry, rule)
+		}
+	}
+	var kept []v1alpha1.MeasurementRetention
+	for _, rule := range retention {
+		if match(rule.MetricName, metrics, func(string) {}) == nil {
+			kept = append(kept, rule)
+		}
+	}
+	return dry, kept
+}
