@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/sluice-rollouts/sluice/sdk/objects"
 	"github.com/sluice-rollouts/sluice/sdk/plugin"
@@ -14,17 +15,29 @@ type call struct {
 	settings
 	services
 
+	// rollout is the name under which routes record what they owe to it.
+	rollout string
+	// names are those of all managed routes the plugin may touch.
+	names []string
 	// selected are the routes the configuration names, in its order.
 	selected []steered
-	// left are routes held from an earlier configuration that does not name them any more. They go back to stable.
+	// left are routes held from an earlier configuration that does not name them any more, and such as have lost the rules
+	// that split. They go back to stable.
 	left []steered
 }
 
 // steered is a route with the rules the rollout steers.
 type steered struct {
 	object *objects.Typed[route]
+	own    owned
 	// splits is empty only for a route that is to be left, or being released, and has nothing to give back.
 	splits []split
+	// headers: managed routes go here too.
+	headers bool
+	// sticks: sessions in the rules that split are the plugin's.
+	sticks bool
+	// path is where the configuration names the route.
+	path string
 }
 
 // mode says what to make of a route that is not there or does not split.
@@ -39,16 +52,24 @@ const (
 	lenient
 )
 
+// subject is on whose behalf a call is made.
+type subject struct {
+	services
+
+	target plugin.Target
+	names  []string
+}
+
 // read reads configuration and routes. Its errors are those of the contract.
-func read(in *objects.Inputs, raw []byte, s services, m mode) (*call, error) {
-	checked, err := parseConfig(raw, s.namespace)
+func read(in *objects.Inputs, raw []byte, of subject, m mode) (*call, error) {
+	checked, err := parseConfig(raw, of.namespace)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.check(); err != nil {
+	if err := of.check(); err != nil {
 		return nil, err
 	}
-	c := &call{settings: checked, services: s}
+	c := &call{settings: checked, services: of.services, rollout: of.target.Namespace + "/" + of.target.Name, names: of.names}
 	for _, selected := range c.routes {
 		in.Want(selected.need)
 	}
@@ -58,16 +79,22 @@ func read(in *objects.Inputs, raw []byte, s services, m mode) (*call, error) {
 
 	known, unusable := map[objects.Ref]bool{}, error(nil)
 	for _, selected := range c.routes {
-		object, splits, err := c.find(in, selected)
-		if err != nil && (m == strict || object == nil && !plugin.IsReferenceNotFound(err)) {
-			return nil, err
-		}
-		unusable = cmp.Or(unusable, err)
-		if object == nil || err != nil && m == partial {
+		found, err := c.find(in, selected)
+		if err != nil {
+			if m == strict || !plugin.IsReferenceNotFound(err) {
+				return nil, err
+			}
+			unusable = cmp.Or(unusable, err)
+
 			continue
 		}
-		known[object.Ref] = true
-		c.selected = append(c.selected, steered{object, splits})
+		for _, r := range found {
+			err := c.take(r, known, m)
+			if err != nil && m == strict {
+				return nil, err
+			}
+			unusable = cmp.Or(unusable, err)
+		}
 	}
 	if err := c.readLeft(in, known); err != nil {
 		return nil, err
@@ -79,30 +106,60 @@ func read(in *objects.Inputs, raw []byte, s services, m mode) (*call, error) {
 	return c, nil
 }
 
-// find gets a selected route and its splits. The error is the user's to repair, unless it has no object and is not about a
-// missing one.
-func (c *call) find(in *objects.Inputs, selected selection) (*objects.Typed[route], []split, error) {
-	object, err := objects.Get[route](in, selected.need)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w: create it or correct the name", selected.path, err)
+// find gets the routes of a selection. An error that is not about a missing one says that they cannot be shown yet.
+func (c *call) find(in *objects.Inputs, s selection) ([]steered, error) {
+	var found []*objects.Typed[route]
+	if s.need.Name != "" {
+		one, err := objects.Get[route](in, s.need)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w: create it or correct the name", s.path, err)
+		}
+		found = append(found, one)
+	} else {
+		all, err := objects.List[route](in, s.need)
+		if err != nil {
+			return nil, err
+		}
+		if len(all) == 0 {
+			return nil, fmt.Errorf("%s: %w: no label matches", s.path, plugin.ReferenceNotFound(s.need.Kind, s.need.Namespace, s.need.Selector))
+		}
+		found = all
 	}
-	splits, err := findSplits(object, c.services)
-	if err != nil {
-		return object, nil, plugin.InvalidConfig(selected.path, "%v", err)
+	out := make([]steered, 0, len(found))
+	for _, one := range found {
+		out = append(out, steered{object: one, headers: s.headers, path: s.path})
 	}
 
-	return object, splits, nil
+	return out, nil
+}
+
+// take adds a route to those the call is about, unless it is one of them already. The error is the user's to repair.
+func (c *call) take(r steered, known map[objects.Ref]bool, m mode) error {
+	if known[r.object.Ref] {
+		return nil
+	}
+	known[r.object.Ref] = true
+	r.own = readOwned(r.object, c.rollout, c.names)
+	splits, err := findSplits(r.object, c.services, r.own)
+	r.splits, r.sticks = splits, c.sticky != nil || r.own.Session != ""
+	switch {
+	case err == nil || m == lenient:
+		c.selected = append(c.selected, r)
+	case len(r.own.routes)+len(r.own.Services) > 0:
+		// The rules it split by are gone, and what was added to them is not: that goes as well.
+		c.left = append(c.left, r)
+	}
+	if err != nil {
+		return plugin.InvalidConfig(r.path, "%v", err)
+	}
+
+	return nil
 }
 
 // toRoute are the selected routes a request is about. A release is about those the router still holds: an edited
 // configuration may steer the others by now. Without any such mark it is about all.
 func (c *call) toRoute(release bool) []steered {
-	var held []steered
-	for _, r := range c.selected {
-		if r.object.Held {
-			held = append(held, r)
-		}
-	}
+	held := slices.DeleteFunc(slices.Clone(c.selected), func(r steered) bool { return !r.object.Held })
 	if release && len(held) > 0 {
 		return held
 	}
@@ -110,15 +167,9 @@ func (c *call) toRoute(release bool) []steered {
 	return c.selected
 }
 
-// gives reports whether a route that is to be left still splits.
+// gives reports whether a route that is to be left still has something of the rollout.
 func (c *call) gives() bool {
-	for _, r := range c.left {
-		if len(r.splits) > 0 {
-			return true
-		}
-	}
-
-	return false
+	return slices.ContainsFunc(c.left, func(r steered) bool { return len(r.splits)+len(r.own.routes)+len(r.own.Services) > 0 })
 }
 
 // readLeft finds the routes that are held and not selected.
@@ -132,22 +183,26 @@ func (c *call) readLeft(in *objects.Inputs, selected map[objects.Ref]bool) error
 			if selected[object.Ref] {
 				continue
 			}
+			r := steered{object: object, own: readOwned(object, c.rollout, nil)}
 			// A route that no longer splits is its author's again.
-			splits, _ := findSplits(object, c.services)
-			c.left = append(c.left, steered{object, splits})
+			r.splits, _ = findSplits(object, c.services, r.own)
+			r.sticks = r.own.Session != ""
+			c.left = append(c.left, r)
 		}
 	}
 
 	return nil
 }
 
-func servicesOf(target plugin.Target) services {
-	return services{target.Namespace, target.StableService, target.CanaryService}
+func subjectOf(target plugin.Target, names []string) subject {
+	return subject{services{target.Namespace, target.StableService, target.CanaryService}, target, names}
 }
 
 // named prefers the names a desired state gives its destinations. Empty: the target's stays.
-func (s services) named(stable, canary string) services {
-	return services{s.namespace, cmp.Or(stable, s.stable), cmp.Or(canary, s.canary)}
+func (s subject) named(stable, canary string) subject {
+	s.services = services{s.namespace, cmp.Or(stable, s.stable), cmp.Or(canary, s.canary)}
+
+	return s
 }
 
 // check refuses a rollout without two Services to split between.
@@ -164,60 +219,23 @@ func (s services) check() error {
 	}
 }
 
-// observe returns what the rules of a selected route do. A mark that is left although no canary gets traffic is reported
-// with the first of them.
-func (c *call) observe(r steered, total int32) []trafficrouter.Observed {
-	var (
-		observed   []trafficrouter.Observed
-		inProgress bool
-	)
-	for _, s := range r.splits {
-		inProgress = inProgress || s.canary > 0
-		observed = append(observed, c.observeSplit(r, s, total))
-	}
-	if len(observed) > 0 {
-		observed[0].Residue = !inProgress && marked(r.object.View, c.label)
-	}
-
-	return observed
-}
-
-// observeLeft returns what is left of the rollout in a route it has to leave, and nothing once that is gone.
-func (c *call) observeLeft(r steered, total int32) []trafficrouter.Observed {
-	var (
-		observed []trafficrouter.Observed
-		mark     = marked(r.object.View, c.label)
-	)
-	for _, s := range r.splits {
-		if mark || s.shares(total) != (weights{stable: total}) {
-			one := c.observeSplit(r, s, total)
-			one.Residue = true
-			observed = append(observed, one)
+// desired is the state a route has to reach for a traffic.
+func (c *call) desired(want trafficrouter.Traffic, ports map[string]int32) state {
+	s := state{routes: want.ManagedRoutes, ports: ports}
+	for _, d := range want.Destinations {
+		switch d.Role {
+		case trafficrouter.RoleStable:
+			s.stable = d.Weight
+		case trafficrouter.RoleCanary:
+			s.canary = d.Weight
+			if c.sticky != nil && d.Weight > 0 {
+				s.session = c.sticky.name(d.PodTemplateHash)
+			}
+		case trafficrouter.RoleExperiment:
+			s.experiments = append(s.experiments, share{d.Service, d.Weight})
+		case trafficrouter.RoleUnknown:
 		}
 	}
 
-	return observed
-}
-
-func (c *call) observeSplit(r steered, s split, total int32) trafficrouter.Observed {
-	w := s.shares(total)
-
-	return trafficrouter.Observed{Place: place(r.object, s), Traffic: trafficrouter.Traffic{
-		TotalWeight: total,
-		Destinations: []trafficrouter.Destination{
-			{Role: trafficrouter.RoleStable, Service: c.stable, Weight: w.stable},
-			{Role: trafficrouter.RoleCanary, Service: c.canary, Weight: w.canary},
-		},
-	}}
-}
-
-func (c *call) claims(r steered) []trafficrouter.Claim {
-	var claims []trafficrouter.Claim
-	for _, s := range r.splits {
-		for _, key := range claimKeys(r.object, s, c.services) {
-			claims = append(claims, trafficrouter.Claim{Object: r.object.Ref, Key: key})
-		}
-	}
-
-	return claims
+	return s
 }

@@ -1,11 +1,12 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	sdkconfig "github.com/sluice-rollouts/sluice/sdk/config"
 	"github.com/sluice-rollouts/sluice/sdk/objects"
@@ -34,16 +35,18 @@ type config struct {
 	TCPRoutes  []routeConfig `json:"tcpRoutes"`
 	TLSRoutes  []routeConfig `json:"tlsRoutes"`
 
-	HTTPRouteSelector json.RawMessage `json:"httpRouteSelector"`
-	GRPCRouteSelector json.RawMessage `json:"grpcRouteSelector"`
-	TCPRouteSelector  json.RawMessage `json:"tcpRouteSelector"`
-	TLSRouteSelector  json.RawMessage `json:"tlsRouteSelector"`
+	HTTPRouteSelector *metav1.LabelSelector `json:"httpRouteSelector"`
+	GRPCRouteSelector *metav1.LabelSelector `json:"grpcRouteSelector"`
+	TCPRouteSelector  *metav1.LabelSelector `json:"tcpRouteSelector"`
+	TLSRouteSelector  *metav1.LabelSelector `json:"tlsRouteSelector"`
 
 	// Namespace of the routes. Empty: the rollout's.
 	Namespace string `json:"namespace"`
 	// DrainSeconds is how long traffic may still take the old way after a change of weights. 0: the data plane's word is
 	// enough.
 	DrainSeconds int32 `json:"drainSeconds"`
+	// StickyCanary keeps clients on the version they got first. Nil: each request goes by the weights.
+	StickyCanary *stickyConfig `json:"stickyCanary"`
 
 	DisableInProgressLabel bool   `json:"disableInProgressLabel"`
 	InProgressLabelKey     string `json:"inProgressLabelKey"`
@@ -53,16 +56,17 @@ type config struct {
 // routeConfig names one route of a list.
 type routeConfig struct {
 	Name string `json:"name"`
-	// UseHeaderRoutes says whether managed header routes go to this route too. Accepted, and without effect until the
-	// plugin has header routes.
+	// UseHeaderRoutes says whether managed routes go to this route too.
 	UseHeaderRoutes bool `json:"useHeaderRoutes"`
 }
 
-// selection is one route the configuration names.
+// selection is one route the configuration names, or those a selector matches.
 type selection struct {
 	need objects.Need
 	// path is where the configuration names it, such as `httpRoutes[0].name`.
 	path string
+	// headers: managed routes go here too.
+	headers bool
 }
 
 // label marks a route whose canary gets traffic. The zero label marks nothing.
@@ -73,6 +77,7 @@ type settings struct {
 	routes []selection
 	label  label
 	drain  time.Duration
+	sticky *stickyConfig
 }
 
 var (
@@ -89,9 +94,12 @@ func parseConfig(raw []byte, namespace string) (settings, error) {
 	if c.Namespace != "" {
 		namespace = c.Namespace
 	}
-	s := settings{drain: time.Duration(c.DrainSeconds) * time.Second}
+	s := settings{drain: time.Duration(c.DrainSeconds) * time.Second, sticky: c.StickyCanary}
 	if c.DrainSeconds < 0 {
 		return settings{}, plugin.InvalidConfig("drainSeconds", "is %d: want 0 or more", c.DrainSeconds)
+	}
+	if err := c.StickyCanary.check(); err != nil {
+		return settings{}, err
 	}
 	if s.label, err = c.label(); err != nil {
 		return settings{}, err
@@ -137,7 +145,7 @@ type kindConfig struct {
 	versions []string
 	single   string
 	list     []routeConfig
-	selector json.RawMessage
+	selector *metav1.LabelSelector
 }
 
 func (c config) kinds() []kindConfig {
@@ -149,32 +157,41 @@ func (c config) kinds() []kindConfig {
 	}
 }
 
-// selections returns the routes of one kind, each once even if it is named twice.
+// selections returns the routes of one kind, each once even if it is named twice. A route named alone takes managed routes,
+// one of a list if it says so, those of a selector never: as in Argo's plugin.
 func (k kindConfig) selections(namespace string) ([]selection, error) {
-	field := k.field()
-	if raw := bytes.TrimSpace(k.selector); len(raw) > 0 && !bytes.Equal(raw, []byte("null")) {
-		return nil, plugin.InvalidConfig(field+"Selector", "selecting routes by label is not supported yet: name them in %ss", field)
-	}
 	var (
+		field = k.field()
+		need  = objects.Need{Group: group, Kind: k.kind, Versions: k.versions, Namespace: namespace}
 		found []selection
-		seen  = map[string]bool{}
-		add   = func(name, path string) {
-			if !seen[name] {
-				seen[name] = true
-				need := objects.Need{Group: group, Kind: k.kind, Versions: k.versions, Namespace: namespace, Name: name}
-				found = append(found, selection{need, path})
+		add   = func(name, path string, headers bool) {
+			named := need
+			named.Name = name
+			if i := slices.IndexFunc(found, func(s selection) bool { return s.need.Name == name }); i >= 0 {
+				found[i].headers = found[i].headers || headers
+
+				return
 			}
+			found = append(found, selection{named, path, headers && takesRules(k.kind)})
 		}
 	)
 	if k.single != "" {
-		add(k.single, field)
+		add(k.single, field, true)
 	}
 	for i, one := range k.list {
 		path := sdkconfig.Path(field+"s", i, "name")
 		if one.Name == "" {
 			return nil, plugin.InvalidConfig(path, "is empty: want the name of the %s", k.kind)
 		}
-		add(one.Name, path)
+		add(one.Name, path, one.UseHeaderRoutes)
+	}
+	if k.selector != nil {
+		selector, err := metav1.LabelSelectorAsSelector(k.selector)
+		if err != nil {
+			return nil, plugin.InvalidConfig(field+"Selector", "%v", err)
+		}
+		need.Selector = selector.String()
+		found = append(found, selection{need: need, path: field + "Selector"})
 	}
 
 	return found, nil

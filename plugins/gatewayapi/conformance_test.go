@@ -1,23 +1,38 @@
 package main
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/sluice-rollouts/sluice/sdk/conformance"
 	"github.com/sluice-rollouts/sluice/sdk/objects"
 )
 
-func TestConformance(t *testing.T) {
-	for name, total := range map[string]int32{"hundredths": 100, "thousandths": 1000} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			conformance.TestTrafficRouter(t, conformance.InProcess(info(), service()), fixture(t, total))
-		})
+func TestConformanceInThousandths(t *testing.T) {
+	t.Parallel()
+	conformance.TestTrafficRouter(t, conformance.InProcess(info(), service()), fixture(t, 1000))
+}
+
+// The report of the suite is kept, so that what a version promises can be read without running it.
+func TestConformanceReport(t *testing.T) {
+	t.Parallel()
+	report, err := conformance.TrafficRouter(t.Context(), conformance.InProcess(info(), service()), fixture(t, 100))
+	require.NoError(t, err)
+	raw, err := report.YAML()
+	require.NoError(t, err)
+	const name = "conformance.yaml"
+	if *update {
+		require.NoError(t, os.WriteFile(name, raw, 0o600))
 	}
+	kept, err := os.ReadFile(name)
+	require.NoError(t, err)
+	assert.Equal(t, string(kept), string(raw), "go test -run ConformanceReport -update renews it")
+	assert.Empty(t, report.Failures())
 }
 
 func TestConformanceOfTheBinary(t *testing.T) {
@@ -29,22 +44,29 @@ func TestConformanceOfTheBinary(t *testing.T) {
 	conformance.TestTrafficRouter(t, conformance.Binary(binary), fixture(t, 100))
 }
 
-// fixture is two routes of different kinds, with rules and backends of others in them.
+// experimentService is reached under another port than the rollout's Services, as Services of experiments are.
+const experimentService = `{"apiVersion":"v1","kind":"Service","metadata":{"name":"web-exp","namespace":"shop","resourceVersion":"5"},
+	"spec":{"ports":[{"name":"metrics","port":9000},{"name":"http","port":8080}]}}`
+
+// fixture is three routes of different kinds, with rules and backends of others in them.
 func fixture(t *testing.T, total int32) conformance.RouterFixture {
 	t.Helper()
 	released := []edit{weight(1, 1, int(total)), weight(2, 0, int(total))} // As a release spells them out.
 	shop := edited(t, manifest(t, "shop.json"), released...)
 	grpc := edited(t, shop, set("GRPCRoute", "kind"), set("rpc", "metadata", "name"), edit{nil, []any{"metadata", "labels"}})
+	tcp := edited(t, shop, set("TCPRoute", "kind"), set("raw", "metadata", "name"), edit{nil, []any{"metadata", "labels"}})
 
 	return conformance.RouterFixture{
-		Config:       `{"httpRoute":"web","grpcRoutes":[{"name":"rpc","useHeaderRoutes":true}]}`,
-		Target:       target,
-		Objects:      []string{string(shop), string(grpc)},
-		Converge:     acceptRoute,
-		TotalWeight:  total,
-		UnknownField: `{"httpRoute":"web","grpcRoutes":[{"nmae":"rpc"}]}`,
-		UnknownPath:  "grpcRoutes[0].nmae",
-		Missing:      `{"httpRoute":"web","grpcRoute":"nowhere"}`,
+		Config:      `{"httpRouteSelector":{"matchLabels":{"app":"shop"}},"httpRoute":"web","grpcRoutes":[{"name":"rpc","useHeaderRoutes":true}],"tcpRoute":"raw"}`,
+		Target:      target,
+		Objects:     []string{string(shop), string(grpc), string(tcp), experimentService},
+		Converge:    acceptRoute,
+		TotalWeight: total,
+
+		ExperimentService: "web-exp",
+		UnknownField:      `{"httpRoute":"web","grpcRoutes":[{"nmae":"rpc"}]}`,
+		UnknownPath:       "grpcRoutes[0].nmae",
+		Missing:           `{"httpRoute":"web","grpcRoute":"nowhere"}`,
 	}
 }
 

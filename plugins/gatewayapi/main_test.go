@@ -20,7 +20,7 @@ import (
 
 var (
 	target = plugin.Target{Namespace: "shop", Name: "web", UID: "u", StableService: "web-stable", CanaryService: "web-canary"}
-	svc    = servicesOf(target)
+	svc    = subjectOf(target, nil).services
 )
 
 // manifest reads a route of testdata.
@@ -180,4 +180,21 @@ func golden(t *testing.T, name string, raw []byte) {
 		require.NoError(t, os.WriteFile(filepath.Join("testdata", name), []byte(pretty(t, raw)), 0o600))
 	}
 	assert.Equal(t, string(manifest(t, name)), pretty(t, raw))
+}
+
+// tree is JSON as objects hold it.
+func tree(t *testing.T, text string) any {
+	t.Helper()
+	var out any
+	require.NoError(t, json.Unmarshal([]byte(text), &out))
+
+	return out
+}
+
+func encoded(t *testing.T, value any) string {
+	t.Helper()
+	raw, err := json.Marshal(value)
+	require.NoError(t, err)
+
+	return string(raw)
 }

@@ -223,6 +223,11 @@ func TestInfo(t *testing.T) {
 	in := info()
 	assert.Equal(t, "gatewayapi", in.Name)
 	for _, k := range in.Kinds {
+		if k.Kind == "Service" { // Of experiments, for their ports.
+			assert.Equal(t, []plugin.Verb{plugin.Read}, k.Verbs)
+
+			continue
+		}
 		assert.Equal(t, group, k.Group)
 		assert.Equal(t, []plugin.Verb{plugin.Read, plugin.Update}, k.Verbs)
 	}

@@ -65,7 +65,8 @@ func TestFindSplits(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := findSplits(withRules(t, "HTTPRoute", tc.rules), svc)
+			o := withRules(t, "HTTPRoute", tc.rules)
+			got, err := findSplits(o, svc, readOwned(o, "shop/web", nil))
 			require.NoError(t, err)
 			assert.Equal(t, tc.want, got)
 		})
@@ -112,7 +113,8 @@ func TestFindSplitsRefuses(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := findSplits(withRules(t, "HTTPRoute", tc.rules), svc)
+			o := withRules(t, "HTTPRoute", tc.rules)
+			_, err := findSplits(o, svc, readOwned(o, "shop/web", nil))
 			assert.EqualError(t, err, tc.want)
 		})
 	}
@@ -121,21 +123,22 @@ func TestFindSplitsRefuses(t *testing.T) {
 func TestShares(t *testing.T) {
 	for _, tc := range []struct {
 		stable, canary, total int32
-		want                  weights
+		want                  [2]int32
 	}{
-		{90, 10, 100, weights{90, 10}},
-		{9, 1, 100, weights{90, 10}},
-		{30, 30, 100, weights{50, 50}},
-		{1, 0, 100, weights{100, 0}},
-		{0, 7, 100, weights{0, 100}},
-		{0, 0, 100, weights{0, 0}},
-		{2, 1, 100, weights{67, 33}},
-		{999, 1, 100, weights{99, 1}},
-		{1, 999, 100, weights{1, 99}},
-		{90, 10, 1000, weights{900, 100}},
-		{1_000_000, 1, 1_000_000, weights{999_999, 1}},
+		{90, 10, 100, [2]int32{90, 10}},
+		{9, 1, 100, [2]int32{90, 10}},
+		{30, 30, 100, [2]int32{50, 50}},
+		{1, 0, 100, [2]int32{100, 0}},
+		{0, 7, 100, [2]int32{0, 100}},
+		{0, 0, 100, [2]int32{0, 0}},
+		{2, 1, 100, [2]int32{67, 33}},
+		{999, 1, 100, [2]int32{99, 1}},
+		{1, 999, 100, [2]int32{1, 99}},
+		{90, 10, 1000, [2]int32{900, 100}},
+		{1_000_000, 1, 1_000_000, [2]int32{999_999, 1}},
 	} {
-		assert.Equal(t, tc.want, split{stable: tc.stable, canary: tc.canary}.shares(tc.total), "%d to %d of %d", tc.stable, tc.canary, tc.total)
+		w := split{stable: tc.stable, canary: tc.canary}.shares(tc.total)
+		assert.Equal(t, tc.want, [2]int32{w.stable, w.canary}, "%d to %d of %d", tc.stable, tc.canary, tc.total)
 	}
 }
 

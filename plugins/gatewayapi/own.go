@@ -1,0 +1,253 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sluice-rollouts/sluice/sdk/objects"
+	"github.com/sluice-rollouts/sluice/sdk/trafficrouter"
+)
+
+// recordKey is the annotation in which a route says what in it the rollouts have put there: rules, backendRefs of
+// experiments, session persistence. What is not recorded is the user's, whatever it looks like.
+const recordKey = "gatewayapi.sluice.dev/owned"
+
+// record is what one rollout has put into one route.
+type record struct {
+	Routes []managed `json:"routes,omitempty"`
+	// Services of experiments, which have a backendRef in each rule that splits.
+	Services []string `json:"services,omitempty"`
+	// Session is the session name of sticky canaries, as it was last set.
+	Session string `json:"session,omitempty"`
+}
+
+// managed is a managed route as it was last asked for, and the rules that make it.
+type managed struct {
+	Name   string      `json:"name"`
+	Header []matchJSON `json:"header,omitempty"`
+	Mirror *mirrorJSON `json:"mirror,omitempty"`
+	Rules  []ruleID    `json:"rules"`
+}
+
+// ruleID recognises a rule: by name, and where the API server drops names, by its content.
+type ruleID struct {
+	Name   string `json:"name"`
+	Digest string `json:"digest"`
+}
+
+type matchJSON struct {
+	Name  string `json:"name"`
+	Value string `json:"value,omitempty"`
+}
+
+type mirrorJSON struct {
+	Percentage int32         `json:"percentage"`
+	Match      []requestJSON `json:"match,omitempty"`
+}
+
+type requestJSON struct {
+	Method  string      `json:"method,omitempty"`
+	Path    string      `json:"path,omitempty"`
+	Headers []matchJSON `json:"headers,omitempty"`
+}
+
+// owned is what of a route is one rollout's, by its record.
+type owned struct {
+	record
+
+	// by is the name of the managed rule per index, empty for rules that are not the rollout's.
+	by []string
+	// routes are the recorded ones that have a rule in the route, in the order of their first rules.
+	routes []trafficrouter.ManagedRoute
+	// nameless: rules are only recognised by their content, because the API server drops rules[].name.
+	nameless bool
+	// taken are names of the rollout's managed routes that a rule bears which is not recorded.
+	taken []string
+}
+
+// readOwned finds what of a route is the rollout's. An annotation that does not decode is no record: then rules that bear
+// a managed name are reported, and left alone.
+func readOwned(o *objects.Typed[route], rollout string, names []string) owned {
+	own := owned{by: make([]string, len(o.View.Spec.Rules))}
+	records := map[string]record{}
+	if json.Unmarshal([]byte(o.View.Metadata.Annotations[recordKey]), &records) == nil {
+		own.record = records[rollout]
+	}
+	raw, _ := o.Value("spec", "rules")
+	trees, _ := raw.([]any)
+	for i, r := range o.View.Spec.Rules {
+		for _, m := range own.Routes {
+			for _, id := range m.Rules {
+				byContent := r.Name == "" && i < len(trees) && digest(trees[i]) == id.Digest
+				if r.Name != id.Name && !byContent || own.by[i] != "" {
+					continue
+				}
+				own.by[i], own.nameless = id.Name, own.nameless || byContent
+				if !slices.ContainsFunc(own.routes, func(have trafficrouter.ManagedRoute) bool { return have.Name == m.Name }) {
+					own.routes = append(own.routes, m.route())
+				}
+			}
+		}
+		if own.by[i] == "" && slices.Contains(names, r.Name) && !slices.Contains(own.taken, r.Name) {
+			own.taken = append(own.taken, r.Name)
+		}
+	}
+
+	return own
+}
+
+// isMirror says whether the rule at an index is a mirror of the rollout, which splits like its source.
+func (o owned) isMirror(rule int) bool {
+	return slices.ContainsFunc(o.Routes, func(m managed) bool {
+		return m.Mirror != nil && slices.ContainsFunc(m.Rules, func(id ruleID) bool { return id.Name == o.by[rule] })
+	})
+}
+
+// setRecord replaces the rollout's record in the route, and leaves those of others.
+func setRecord(o *objects.Typed[route], rollout string, r record) error {
+	records := map[string]json.RawMessage{}
+	before := o.View.Metadata.Annotations[recordKey]
+	if before != "" && json.Unmarshal([]byte(before), &records) != nil {
+		records = map[string]json.RawMessage{}
+	}
+	if len(r.Routes)+len(r.Services) == 0 && r.Session == "" {
+		delete(records, rollout)
+	} else {
+		raw, err := json.Marshal(r)
+		if err != nil {
+			return fmt.Errorf("recording what is owned in %v: %w", o.Ref, err)
+		}
+		records[rollout] = raw
+	}
+	switch {
+	case len(records) > 0:
+		raw, err := json.Marshal(records)
+		if err != nil {
+			return fmt.Errorf("recording what is owned in %v: %w", o.Ref, err)
+		}
+		if string(raw) != before {
+			o.Set(string(raw), "metadata", "annotations", recordKey)
+		}
+	case before != "" && len(o.View.Metadata.Annotations) == 1:
+		o.Delete("metadata", "annotations") // The API server keeps no empty map either.
+	case before != "":
+		o.Delete("metadata", "annotations", recordKey)
+	}
+
+	return nil
+}
+
+// digest identifies the content of a rule, its name aside.
+func digest(rule any) string {
+	tree, ok := clone(rule).(map[string]any)
+	if !ok {
+		return ""
+	}
+	delete(tree, "name")
+	// Trees come from JSON, and maps encode with sorted keys.
+	raw, _ := json.Marshal(tree)
+	sum := sha256.Sum256(raw)
+
+	return hex.EncodeToString(sum[:8])
+}
+
+// clone copies a JSON tree.
+func clone(tree any) any {
+	switch t := tree.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(t))
+		for key, value := range t {
+			out[key] = clone(value)
+		}
+
+		return out
+	case []any:
+		out := make([]any, len(t))
+		for i, value := range t {
+			out[i] = clone(value)
+		}
+
+		return out
+	default:
+		return tree
+	}
+}
+
+// recordOf is how a managed route is recorded.
+func recordOf(m trafficrouter.ManagedRoute, rules []ruleID) managed {
+	out := managed{Name: m.Name, Rules: rules}
+	if m.Header != nil {
+		out.Header = headersJSON(m.Header.Match)
+	}
+	if m.Mirror != nil {
+		out.Mirror = &mirrorJSON{Percentage: m.Mirror.Percentage}
+		for _, match := range m.Mirror.Match {
+			out.Mirror.Match = append(out.Mirror.Match, requestJSON{
+				Method: text(match.Method), Path: text(match.Path), Headers: headersJSON(match.Headers),
+			})
+		}
+	}
+
+	return out
+}
+
+// route is the managed route that was recorded.
+func (m managed) route() trafficrouter.ManagedRoute {
+	out := trafficrouter.ManagedRoute{Name: m.Name}
+	if m.Mirror == nil {
+		out.Header = &trafficrouter.HeaderRoute{Match: headersOf(m.Header)}
+
+		return out
+	}
+	out.Mirror = &trafficrouter.MirrorRoute{Percentage: m.Mirror.Percentage}
+	for _, match := range m.Mirror.Match {
+		out.Mirror.Match = append(out.Mirror.Match, trafficrouter.RequestMatch{
+			Method: textOf(match.Method), Path: textOf(match.Path), Headers: headersOf(match.Headers),
+		})
+	}
+
+	return out
+}
+
+func headersJSON(headers []trafficrouter.HeaderMatch) []matchJSON {
+	var out []matchJSON
+	for _, h := range headers {
+		out = append(out, matchJSON{h.Name, text(h.Value)})
+	}
+
+	return out
+}
+
+func headersOf(headers []matchJSON) []trafficrouter.HeaderMatch {
+	var out []trafficrouter.HeaderMatch
+	for _, h := range headers {
+		out = append(out, trafficrouter.HeaderMatch{Name: h.Name, Value: textOf(h.Value)})
+	}
+
+	return out
+}
+
+var textKinds = map[string]trafficrouter.MatchKind{
+	"exact": trafficrouter.MatchExact, "prefix": trafficrouter.MatchPrefix, "regex": trafficrouter.MatchRegex,
+}
+
+// text is a match on one line: `exact:v2`; empty for one that matches everything.
+func text(m trafficrouter.StringMatch) string {
+	for name, kind := range textKinds {
+		if kind == m.Kind {
+			return name + ":" + m.Value
+		}
+	}
+
+	return ""
+}
+
+func textOf(s string) trafficrouter.StringMatch {
+	kind, value, _ := strings.Cut(s, ":")
+
+	return trafficrouter.StringMatch{Kind: textKinds[kind], Value: value}
+}
