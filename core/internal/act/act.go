@@ -209,13 +209,24 @@ func (a *Actor) createRun(ctx context.Context, ro *v1alpha1.Rollout, o rollout.C
 }
 
 // Failure joins what failed; nil when nothing did. Conflicts are left out: the
-// event of the write that won starts the next pass.
+// event of the write that won starts the next pass. So are plugins that have
+// been asked: their answer starts it.
 func Failure(out rollout.Outcome) error {
 	var errs []error
 	for id, err := range out.Failed {
-		if !apierrors.IsConflict(err) {
+		if !apierrors.IsConflict(err) && !rollout.IsWaiting(err) {
 			errs = append(errs, fmt.Errorf("%s: %w", id, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Conflicted reports that somebody else changed an object first.
+func Conflicted(out rollout.Outcome) bool {
+	for _, err := range out.Failed {
+		if apierrors.IsConflict(err) {
+			return true
+		}
+	}
+	return false
 }

@@ -71,7 +71,7 @@ func (r *Rollouts) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 		return soonest(wake(rec.Wake, snapshot.Now, false), r.retryAfter(req, err)), nil
 	}
 	r.Retries.Forget(req)
-	return wake(rec.Wake, snapshot.Now, len(out.Failed) > 0), nil
+	return wake(rec.Wake, snapshot.Now, act.Conflicted(out)), nil
 }
 
 // Retries is how a failed operation is tried again: after 1 s, then up to 20 s

@@ -42,7 +42,7 @@ type Objects interface {
 	Forget(subscriber string)
 }
 
-// RoutersOptions of NewRouters. All but Now are required.
+// RoutersOptions of NewRouters. Plugin, Objects and Rollouts are required.
 type RoutersOptions struct {
 	// Plugin finds a router by its catalog name or alias, or says why there is
 	// none.
@@ -53,6 +53,12 @@ type RoutersOptions struct {
 	Rollouts func() []*v1alpha1.Rollout
 	// Now is the clock of the memory of refusals. Nil means time.Now.
 	Now func() time.Time
+	// Lanes are shared with whoever else calls plugins. Nil means some of their
+	// own.
+	Lanes *Lanes
+	// Ring asks for a pass over a Rollout whose question was answered late. Nil
+	// means that nobody has to be told.
+	Ring func(types.NamespacedName)
 }
 
 // Routers asks router plugins on behalf of Rollouts: it feeds them the objects
@@ -71,6 +77,12 @@ type Routers struct {
 func NewRouters(o RoutersOptions) *Routers {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Lanes == nil {
+		o.Lanes = &Lanes{}
+	}
+	if o.Ring == nil {
+		o.Ring = func(types.NamespacedName) {}
 	}
 	return &Routers{RoutersOptions: o, memos: map[types.NamespacedName]map[string]*memo{}}
 }
@@ -101,14 +113,14 @@ func (r *Routers) observe(ctx context.Context, ro *v1alpha1.Rollout, block rollo
 	m := r.memo(ro, block)
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	ask, ctx, done := r.asking(ctx, m, plugin, ro, block)
+	defer done()
 	if out.Capabilities, out.Problem = m.begin(ctx, plugin); out.Problem != nil {
 		return out
 	}
-	ask := asking{memo: m, objects: r.Objects, plugin: plugin, ro: ro, block: block, now: r.Now()}
 	invalid := ask.validate(ctx)
-	if invalid != nil && invalid.Class == rollout.ProblemUnavailable {
-		// Whoever did not answer this would not answer the next one either,
-		// and each of them may take 5 s.
+	if invalid != nil && (invalid.Class == rollout.ProblemUnavailable || invalid.Class == rollout.ProblemWaiting && m.flight != nil) {
+		// Whoever did not answer this would not answer the next one either.
 		out.Problem = invalid
 		return out
 	}
@@ -123,6 +135,18 @@ func (r *Routers) observe(ctx context.Context, ro *v1alpha1.Rollout, block rollo
 		out.Problem = invalid
 	}
 	return out
+}
+
+// asking begins a conversation with a plugin. The context ends when the worker
+// has waited long enough.
+func (r *Routers) asking(ctx context.Context, m *memo, plugin RouterPlugin, ro *v1alpha1.Rollout, block rollout.Block) (*asking, context.Context, context.CancelFunc) {
+	lane := r.Lanes.of(block.Plugin)
+	key := types.NamespacedName{Namespace: ro.Namespace, Name: ro.Name}
+	ctx, cancel := context.WithTimeout(ctx, lane.patience)
+	return &asking{
+		memo: m, objects: r.Objects, plugin: plugin, ro: ro, block: block, now: r.Now(),
+		lane: lane, ring: func() { r.Ring(key) },
+	}, ctx, cancel
 }
 
 // Route asks the router for the writes of one stage towards the desired
@@ -153,7 +177,8 @@ func (r *Routers) act(ctx context.Context, ro *v1alpha1.Rollout, router rollout.
 	m := r.memo(ro, block)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	ask := asking{memo: m, objects: r.Objects, plugin: plugin, ro: ro, block: block, now: r.Now()}
+	ask, waiting, done := r.asking(ctx, m, plugin, ro, block)
+	defer done()
 	inputs := ask.resolve(&m.observed)
 	if m.generation != plugin.Generation() || unready(inputs) != nil || ask.fingerprint(&m.observed, inputs) != router.Observation.Fingerprint {
 		return "", again(ro, "objects of router "+router.Plugin+" have changed since they were observed")
@@ -165,7 +190,7 @@ func (r *Routers) act(ctx context.Context, ro *v1alpha1.Rollout, router rollout.
 		release.StableService, release.CanaryService = req.Target.StableService, req.Target.CanaryService
 		req.Release = &release
 	}
-	answer, problem := plugin.Route(ctx, req)
+	answer, problem := ask.route(waiting, req, router.Observation.Fingerprint)
 	if problem != nil {
 		return "", problem
 	}

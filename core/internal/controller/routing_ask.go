@@ -32,6 +32,8 @@ type asking struct {
 	ro      *v1alpha1.Rollout
 	block   rollout.Block
 	now     time.Time
+	lane    *lane
+	ring    func()
 }
 
 func (a *asking) caller() rollout.Caller {
@@ -50,12 +52,15 @@ func (a *asking) validate(ctx context.Context) *rollout.Problem {
 	if a.block.Releasing {
 		return nil
 	}
-	return a.settle(&a.validated, func(inputs []rollout.NeedResult) ([]rollout.Need, time.Duration, *rollout.Problem) {
-		needs, problem := a.plugin.Validate(ctx, rollout.ValidateRequest{
+	return a.settle(&a.validated, func(inputs []rollout.NeedResult, fingerprint string) ([]rollout.Need, time.Duration, *rollout.Problem) {
+		req := rollout.ValidateRequest{
 			Target:   a.block.Target(a.ro),
 			Config:   a.block.Config,
 			Envelope: rollout.EnvelopeOf(a.ro),
 			Inputs:   inputs,
+		}
+		needs, problem := called(ctx, a, "validate/"+fingerprint, func(ctx context.Context) ([]rollout.Need, *rollout.Problem) {
+			return a.plugin.Validate(ctx, req)
 		})
 		return needs, 0, problem
 	})
@@ -65,29 +70,61 @@ func (a *asking) validate(ctx context.Context) *rollout.Problem {
 // not asked; its observation is only the fingerprint of what it would be asked
 // with.
 func (a *asking) observe(ctx context.Context, able bool) *rollout.Problem {
-	return a.settle(&a.observed, func(inputs []rollout.NeedResult) ([]rollout.Need, time.Duration, *rollout.Problem) {
+	return a.settle(&a.observed, func(inputs []rollout.NeedResult, fingerprint string) ([]rollout.Need, time.Duration, *rollout.Problem) {
 		var answer rollout.ObserveAnswer
 		if able {
-			var problem *rollout.Problem
-			if answer, problem = a.plugin.Observe(ctx, rollout.ObserveRequest{
+			req := rollout.ObserveRequest{
 				Target:       a.block.Target(a.ro),
 				Config:       a.block.Config,
 				ManagedNames: a.block.ManagedNames,
 				Inputs:       inputs,
 				TotalWeight:  rollout.EnvelopeOf(a.ro).TotalWeight,
-			}); problem != nil {
+			}
+			var problem *rollout.Problem
+			answer, problem = called(ctx, a, "observe/"+fingerprint, func(ctx context.Context) (rollout.ObserveAnswer, *rollout.Problem) {
+				return a.plugin.Observe(ctx, req)
+			})
+			if problem != nil {
 				return nil, 0, problem
 			}
 		}
 		a.observation = answer.Observation
-		a.observation.Fingerprint = a.fingerprint(&a.observed, inputs)
+		a.observation.Fingerprint = fingerprint
 		return answer.Needs, answer.Observation.Recheck, nil
 	})
 }
 
+// route asks for the writes of one stage. The answer to an earlier pass counts
+// if it was asked for the same state of the same objects.
+func (a *asking) route(ctx context.Context, req rollout.RouteRequest, fingerprint string) (rollout.RouteAnswer, *rollout.Problem) {
+	key := "route/" + digest([]any{fingerprint, req.OperationID, req.Desired, req.Release})
+	return called(ctx, a, key, func(ctx context.Context) (rollout.RouteAnswer, *rollout.Problem) {
+		return a.plugin.Route(ctx, req)
+	})
+}
+
+// said is the answer of a call.
+type said[T any] struct {
+	answer  T
+	problem *rollout.Problem
+}
+
+// called makes one call in the plugin's lane. While it is not answered, the
+// problem is that.
+func called[T any](ctx context.Context, a *asking, key string, call func(context.Context) (T, *rollout.Problem)) (T, *rollout.Problem) {
+	got, late := ask(ctx, a.lane, &a.flight, key, a.ring, func(ctx context.Context) said[T] {
+		answer, problem := call(ctx)
+		return said[T]{answer, problem}
+	})
+	if late {
+		return got.answer, asked(a.block.Plugin)
+	}
+	return got.answer, got.problem
+}
+
 // settle asks until the answer needs nothing it was not shown. What was
 // answered to the same inputs is not asked again.
-func (a *asking) settle(q *question, call func([]rollout.NeedResult) ([]rollout.Need, time.Duration, *rollout.Problem)) *rollout.Problem {
+func (a *asking) settle(q *question, call func(inputs []rollout.NeedResult, fingerprint string) ([]rollout.Need, time.Duration, *rollout.Problem)) *rollout.Problem {
 	for range maxRounds {
 		inputs := a.resolve(q)
 		if problem := unready(inputs); problem != nil {
@@ -97,7 +134,7 @@ func (a *asking) settle(q *question, call func([]rollout.NeedResult) ([]rollout.
 		if q.answered(fingerprint, a.now) {
 			return q.problem
 		}
-		needs, recheck, problem := call(inputs)
+		needs, recheck, problem := call(inputs, fingerprint)
 		if problem != nil {
 			if problem.Class == rollout.ProblemInvalid || problem.Class == rollout.ProblemRefused {
 				problem.Retry = max(problem.Retry, refusalFor)

@@ -250,6 +250,7 @@ func newBench(names ...string) *bench {
 		Objects:  b.world,
 		Rollouts: func() []*v1alpha1.Rollout { return b.others },
 		Now:      func() time.Time { return b.now },
+		Lanes:    &Lanes{Patience: time.Minute},
 	})
 	return b
 }

@@ -35,6 +35,9 @@ type memo struct {
 	// need covers.
 	routeNeeds []rollout.Need
 	heldNeeds  []rollout.Need
+	// flight is the call being made about this router, or answered too late for
+	// the pass that made it; nil when there is none.
+	flight *flight
 }
 
 // question is what a plugin was last asked, and how it answered.

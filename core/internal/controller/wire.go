@@ -59,6 +59,7 @@ func wire(o Options, cfg *rest.Config, mgr ctrl.Manager, counters *Metrics) (*wi
 	if err := followConfig(mgr, host); err != nil {
 		return nil, err
 	}
+	lanes := &Lanes{}
 	routers := NewRouters(RoutersOptions{
 		Plugin: func(name string) (RouterPlugin, *rollout.Problem) {
 			r, problem := host.Router(name)
@@ -69,6 +70,8 @@ func wire(o Options, cfg *rest.Config, mgr ctrl.Manager, counters *Metrics) (*wi
 		},
 		Objects:  objects,
 		Rollouts: func() []*v1alpha1.Rollout { return allRollouts(mgr.GetCache()) },
+		Lanes:    lanes,
+		Ring:     rollouts.ring,
 	})
 	host.OnChange(func(name string) { go ringUsers(mgr.GetCache(), host, name, rollouts, runs) })
 

@@ -219,7 +219,7 @@ func (r *recorder) blocked() {
 	}
 	for _, op := range r.plan.Ops {
 		var problem *rollout.Problem
-		if err := r.out.Failed[op.ID()]; err != nil && errors.As(err, &problem) {
+		if err := r.out.Failed[op.ID()]; err != nil && errors.As(err, &problem) && problem.Class != rollout.ProblemWaiting {
 			r.block(rollout.HoldReason(problem.Reason), problem.Error())
 			return
 		}

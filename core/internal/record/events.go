@@ -74,9 +74,10 @@ func (r *recorder) told(op rollout.Op) (Event, bool) {
 }
 
 // failed tells of what went wrong. A conflict did not: somebody else wrote
-// first, and the next pass looks at that.
+// first, and the next pass looks at that. Nor did a plugin that is still being
+// asked.
 func failed(op rollout.Op, err error) (Event, bool) {
-	if apierrors.IsConflict(err) {
+	if apierrors.IsConflict(err) || rollout.IsWaiting(err) {
 		return Event{}, false
 	}
 	warning := func(reason string) (Event, bool) {

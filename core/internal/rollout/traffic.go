@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"encoding/json"
+	"errors"
 	"time"
 )
 
@@ -195,6 +196,13 @@ func (p *Problem) Error() string {
 		return p.Path + ": " + p.Message
 	}
 	return p.Message
+}
+
+// IsWaiting reports that the error is a plugin that has been asked, or is being
+// started: its answer is what comes next, and nothing went wrong.
+func IsWaiting(err error) bool {
+	var p *Problem
+	return errors.As(err, &p) && p.Class == ProblemWaiting
 }
 
 // Capabilities of a router plugin.
