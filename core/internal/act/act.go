@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -229,4 +230,16 @@ func Conflicted(out rollout.Outcome) bool {
 		}
 	}
 	return false
+}
+
+// AskAgain is when to make a call again that a plugin has not answered, should
+// its event be missed; 0 when nobody said so.
+func AskAgain(out rollout.Outcome) (soonest time.Duration) {
+	for _, err := range out.Failed {
+		var p *rollout.Problem
+		if errors.As(err, &p) && p.Class == rollout.ProblemWaiting && p.Retry > 0 && (soonest == 0 || p.Retry < soonest) {
+			soonest = p.Retry
+		}
+	}
+	return soonest
 }

@@ -71,7 +71,11 @@ func (r *Rollouts) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 		return soonest(wake(rec.Wake, snapshot.Now, false), r.retryAfter(req, err)), nil
 	}
 	r.Retries.Forget(req)
-	return wake(rec.Wake, snapshot.Now, act.Conflicted(out)), nil
+	next := wake(rec.Wake, snapshot.Now, act.Conflicted(out))
+	if retry := act.AskAgain(out); retry > 0 {
+		next = soonest(next, retry)
+	}
+	return next, nil
 }
 
 // Retries is how a failed operation is tried again: after 1 s, then up to 20 s

@@ -36,13 +36,15 @@ type asking struct {
 	ring    func()
 }
 
-func (a *asking) caller() rollout.Caller {
+func (a *asking) caller() rollout.Caller { return callerOf(a.ro) }
+
+func callerOf(ro *v1alpha1.Rollout) rollout.Caller {
 	return rollout.Caller{
 		APIVersion: v1alpha1.GroupVersion.String(),
 		Kind:       v1alpha1.KindRollout,
-		Namespace:  a.ro.Namespace,
-		Name:       a.ro.Name,
-		UID:        string(a.ro.UID),
+		Namespace:  ro.Namespace,
+		Name:       ro.Name,
+		UID:        string(ro.UID),
 	}
 }
 
@@ -148,11 +150,16 @@ func (a *asking) settle(q *question, call func(inputs []rollout.NeedResult, fing
 		}
 		q.needs = needs
 	}
+	return restless(a.block.Plugin)
+}
+
+// restless is the problem with a plugin that never has enough.
+func restless(plugin string) *rollout.Problem {
 	return &rollout.Problem{
 		Class:  rollout.ProblemRefused,
 		Reason: string(rollout.HoldPluginRefused),
 		Message: fmt.Sprintf("plugin %s asked for other objects in each of %d answers to the same question; it has to list all its needs in each answer",
-			a.block.Plugin, maxRounds),
+			plugin, maxRounds),
 		Retry: refusalFor,
 	}
 }

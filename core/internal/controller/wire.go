@@ -73,17 +73,31 @@ func wire(o Options, cfg *rest.Config, mgr ctrl.Manager, counters *Metrics) (*wi
 		Lanes:    lanes,
 		Ring:     rollouts.ring,
 	})
+	steps := NewSteps(StepsOptions{
+		Plugin: func(name string) (StepPlugin, *rollout.Problem) {
+			s, problem := host.Step(name)
+			if problem != nil {
+				return nil, problem
+			}
+			return s, nil
+		},
+		Disabled: func(name string) bool { return host.Disabled(name, plugins.KindStep) },
+		Objects:  objects, Lanes: lanes, Ring: rollouts.ring,
+	})
 	host.OnChange(func(name string) { go ringUsers(mgr.GetCache(), host, name, rollouts, runs) })
 
 	written := &observe.Written{}
 	reconciler := &Rollouts{
 		Reader:   mgr.GetCache(),
 		Observer: &observe.Observer{Reader: mgr.GetCache(), Routers: routers, Providers: installed{host}, Written: written},
-		Actor:    &act.Actor{Writer: mgr.GetClient(), Live: mgr.GetAPIReader(), Router: routers, Memory: written},
+		Actor:    &act.Actor{Writer: mgr.GetClient(), Live: mgr.GetAPIReader(), Router: routers, Steps: steps, Memory: written},
 		Events:   recorder,
 		Metrics:  counters,
 		Retries:  Retries(),
-		Forget:   func(key client.ObjectKey) { routers.Forget(key) },
+		Forget: func(key client.ObjectKey) {
+			routers.Forget(key)
+			steps.Forget(key)
+		},
 	}
 	if err := watchRollouts(mgr, reconciler, rollouts, o.Threads); err != nil {
 		return nil, fmt.Errorf("watch rollouts: %w", err)
@@ -227,6 +241,13 @@ func uses(ro *v1alpha1.Rollout, host *plugins.Host, name string) bool {
 	for _, block := range rollout.Blocks(ro) {
 		if host.Canonical(block.Plugin) == name {
 			return true
+		}
+	}
+	if c := ro.Spec.Strategy.Canary; c != nil {
+		for _, step := range c.Steps {
+			if step.Plugin != nil && host.Canonical(step.Plugin.Name) == name {
+				return true
+			}
 		}
 	}
 	return len(observe.TemplateRefs(ro)) > 0

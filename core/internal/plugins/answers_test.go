@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,7 +90,14 @@ func TestAnswersThatBreakTheContract(t *testing.T) {
 
 	_, problem := observe(w, "evil", "huge")
 	require.NotNil(t, problem)
-	assert.Contains(t, problem.Message, "(ResourceExhausted)")
+	assert.Equal(t, `plugin "evil" broke the contract: its answer to TrafficRouter/Observe is larger than 4 MiB`, problem.Message)
+	assert.Equal(t, rollout.ProblemRefused, problem.Class, "asking again does not make it smaller")
+	big := request("")
+	big.Inputs = []rollout.NeedResult{{State: rollout.NeedSynced, Objects: []rollout.Object{{JSON: make([]byte, 5<<20)}}}}
+	_, problem = w.router("evil").Observe(context.Background(), big)
+	require.NotNil(t, problem)
+	assert.Equal(t, `plugin "evil" asks to see objects of more than 4 MiB in TrafficRouter/Observe; it has to need fewer of them`, problem.Message)
+	assert.Equal(t, rollout.ProblemRefused, problem.Class)
 
 	answer, problem := observe(w, "evil", "chatty")
 	require.Nil(t, problem)
@@ -294,4 +302,11 @@ func TestNeedRoundTrip(t *testing.T) {
 		assert.Equal(t, text, needTo(need).GetLabelSelector())
 	}
 	assert.Equal(t, "a=1", needTo(rollout.Need{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"a": "1"}}}).GetLabelSelector())
+}
+
+// What a plugin says ends up in conditions, events and terminals.
+func TestSentencesArePlainText(t *testing.T) {
+	assert.Equal(t, "red [31malert spoofed ?", sentence("red\n\x1b[31malert\t\u202espoofed \xff"))
+	assert.Len(t, sentence(string(make([]byte, 1<<20))), len("it gave no reason"))
+	assert.LessOrEqual(t, len(sentence(strings.Repeat("ä", 1<<20))), maxMessage)
 }

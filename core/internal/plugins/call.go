@@ -24,13 +24,25 @@ func (s *supervisor) call(ctx context.Context, kind Kind, method string, limit t
 	if !inst.offers[kind] {
 		return refused("plugin %q is no %s", s.id, kind)
 	}
+	if problem := s.admit(); problem != nil {
+		return problem
+	}
 	if t := inst.entry.timeout; t > 0 {
 		limit = t
 	}
+	began := time.Now()
 	err := s.ask(ctx, s.id, method, limit, func(ctx context.Context) error { return use(ctx, inst) })
-	if err == nil {
+	switch {
+	case err == nil:
+		s.answeredAtAll()
 		s.answered()
 		return nil
+	case ctx.Err() != nil || lostConnection(err):
+		s.unprobe()
+	case time.Since(began) < limit:
+		s.answeredAtAll() // With an error, maybe DEADLINE_EXCEEDED of its own.
+	case s.missedDeadline():
+		inst.giveUp()
 	}
 	problem = classify(s.id, method, err)
 	if problem.Class != rollout.ProblemUnavailable {
@@ -107,6 +119,9 @@ func (s *supervisor) currentGeneration() string {
 	}
 	return s.current.generation
 }
+
+// lostConnection tells errors of the connection from answers.
+func lostConnection(err error) bool { return brokenConnection(status.Convert(err)) }
 
 func statusMessage(err error) string {
 	var bad *brokenContract

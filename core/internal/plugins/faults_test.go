@@ -75,6 +75,52 @@ func TestHungCall(t *testing.T) {
 	assert.Equal(t, other, w.pid("other"))
 }
 
+// It passes its health checks and answers nothing: it is left alone after five
+// deadlines in a row, tried once more, and replaced.
+func TestDeafPlugin(t *testing.T) {
+	w := newWorld(t, func(t *timing) { t.observe = 100 * time.Millisecond }, "evil", "other")
+	mustObserve(w, "evil")
+	mustObserve(w, "other")
+	pid, other := w.pid("evil"), w.pid("other")
+	for range tolerated {
+		_, problem := observe(w, "evil", "hang")
+		require.NotNil(t, problem)
+	}
+	assert.Contains(t, w.waitEvent(EventNotAnswering, "evil").Message, "5 calls in a row ran into their deadline")
+	made := w.count("calls", "evil", "TrafficRouter/Observe", "DeadlineExceeded")
+	assert.EqualValues(t, tolerated, made)
+	w.eventually("another process", func() bool {
+		_, _ = observe(w, "evil", "hang")
+		now := w.pid("evil")
+		return now != 0 && now != pid
+	})
+	w.waitEvent(EventFailed, "its calls are not answered, although its health checks are")
+	w.eventually("its return", func() bool {
+		_, problem := observe(w, "evil", "")
+		return problem == nil
+	})
+	assert.Equal(t, other, w.pid("other"))
+
+	// Answers in between close it: slow is not deaf.
+	pid = w.pid("evil")
+	for range 3 * tolerated {
+		_, problem := observe(w, "evil", "hang")
+		require.NotNil(t, problem)
+		mustObserve(w, "evil")
+	}
+	assert.Equal(t, pid, w.pid("evil"))
+}
+
+// A deadline the plugin itself reports is an answer.
+func TestADeadlineOfItsOwnIsAnAnswer(t *testing.T) {
+	w := newWorld(t, nil, "evil")
+	for range 2 * tolerated {
+		_, problem := observe(w, "evil", "code", "4")
+		require.NotNil(t, problem)
+	}
+	mustObserve(w, "evil")
+}
+
 func TestCrashInCall(t *testing.T) {
 	for _, how := range []string{"exit", "panic"} {
 		t.Run(how, func(t *testing.T) {

@@ -247,6 +247,26 @@ func (h *Host) Provider(name string) (*Provider, *rollout.Problem) {
 	return &Provider{s: s}, nil
 }
 
+// Step returns the step plugin of that name, and sees to it that its process is
+// started.
+func (h *Host) Step(name string) (*Step, *rollout.Problem) {
+	s, problem := h.supervisor(KindStep, name)
+	if problem != nil {
+		return nil, problem
+	}
+	return &Step{s: s}, nil
+}
+
+// Disabled reports that the plugin ConfigMap switches the name off for the kind.
+// Steps of such a plugin are over at once, as in Argo Rollouts.
+func (h *Host) Disabled(name string, kind Kind) bool {
+	h.mu.Lock()
+	c := h.catalog
+	h.mu.Unlock()
+	l, _ := c.find(kind, canonical(name))
+	return l.disabled
+}
+
 func (h *Host) supervisor(kind Kind, name string) (*supervisor, *rollout.Problem) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

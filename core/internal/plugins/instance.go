@@ -41,6 +41,8 @@ type facts struct {
 	// cancels and collects: the metric provider has something to cancel or
 	// collect.
 	cancels, collects bool
+	// terminates and aborts: the step has something to stop or to undo.
+	terminates, aborts bool
 }
 
 // selector is the label selector the plugin gave for a kind of high volume;
@@ -68,10 +70,13 @@ type instance struct {
 	lifecycle lifecyclev1.LifecycleClient
 	routers   trafficrouterv1.TrafficRouterClient
 	providers metricproviderv1.MetricProviderClient
+	steps     stepv1.StepClient
 	health    grpc_health_v1.HealthClient
 
 	// suspect asks for a health check now: a call got no answer.
 	suspect chan struct{}
+	// hopeless asks for the end of the process: it serves, but answers nothing.
+	hopeless chan struct{}
 
 	mu      sync.Mutex
 	calls   int
@@ -92,8 +97,10 @@ func (d *deps) startInstance(ctx context.Context, e *entry, phase func(State)) (
 		lifecycle: lifecyclev1.NewLifecycleClient(c.conn),
 		routers:   trafficrouterv1.NewTrafficRouterClient(c.conn),
 		providers: metricproviderv1.NewMetricProviderClient(c.conn),
+		steps:     stepv1.NewStepClient(c.conn),
 		health:    grpc_health_v1.NewHealthClient(c.conn),
 		suspect:   make(chan struct{}, 1),
+		hopeless:  make(chan struct{}, 1),
 		idle:      make(chan struct{}),
 	}
 	phase(StateConfiguring)
@@ -163,7 +170,17 @@ func (i *instance) askCapabilities(ctx context.Context, d *deps) error {
 			return err
 		}
 	}
-	return nil
+	if !i.offers[KindStep] {
+		return nil
+	}
+	return d.ask(ctx, i.entry.id, "Step/Capabilities", d.timing.capabilities, func(ctx context.Context) error {
+		answer, err := i.steps.Capabilities(ctx, &stepv1.CapabilitiesRequest{})
+		for _, c := range answer.GetCapabilities() {
+			i.terminates = i.terminates || c == stepv1.Capability_CAPABILITY_TERMINATE
+			i.aborts = i.aborts || c == stepv1.Capability_CAPABILITY_ABORT
+		}
+		return err
+	})
 }
 
 // ask makes one counted call with a deadline. The error is gRPC's.
@@ -243,6 +260,14 @@ func (i *instance) check(ctx context.Context, d *deps) error {
 		return fmt.Errorf("health check says %s", cut(answer.GetStatus().String(), 32))
 	}
 	return nil
+}
+
+// giveUp has the process replaced.
+func (i *instance) giveUp() {
+	select {
+	case i.hopeless <- struct{}{}:
+	default:
+	}
 }
 
 // enter begins a call; false when the instance takes no more.

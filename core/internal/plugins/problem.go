@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
+	"github.com/sluice-rollouts/sluice/sdk/handshake"
 )
 
 // Reasons of a Problem; see rollout.HoldReason.
@@ -60,6 +62,9 @@ func classify(plugin, method string, err error) *rollout.Problem {
 		return unavailable("plugin %q broke the contract in its answer to %s: %s", plugin, method, bad.what)
 	}
 	s := status.Convert(err)
+	if p := oversize(plugin, method, s); p != nil {
+		return p
+	}
 	text := sentence(s.Message())
 	if brokenConnection(s) {
 		text = "the connection to its process broke"
@@ -71,7 +76,7 @@ func classify(plugin, method string, err error) *rollout.Problem {
 		switch d := detail.(type) {
 		case *errdetails.BadRequest:
 			if v := d.GetFieldViolations(); len(v) > 0 {
-				path = cut(v[0].GetField(), 256)
+				path = cut(strings.Map(printable, strings.ToValidUTF8(v[0].GetField(), "?")), 256)
 				text = violations(v)
 			}
 		case *errdetails.ErrorInfo:
@@ -98,6 +103,21 @@ func classify(plugin, method string, err error) *rollout.Problem {
 		p.Retry = retry
 		return p
 	}
+}
+
+// oversize recognises gRPC's own words for a message beyond the limit. Asking
+// again helps neither way, so nobody is left to believe that it does.
+func oversize(plugin, method string, s *status.Status) *rollout.Problem {
+	if s.Code() != codes.ResourceExhausted {
+		return nil
+	}
+	switch text := s.Message(); {
+	case strings.HasPrefix(text, "grpc: received message larger than max"), strings.HasPrefix(text, "grpc: received message after decompression larger than max"):
+		return refused("plugin %q broke the contract: its answer to %s is larger than %d MiB", plugin, method, handshake.MaxMessageSize>>20)
+	case strings.HasPrefix(text, "trying to send message larger than max"), strings.HasPrefix(text, "grpc: trying to send message larger than max"):
+		return refused("plugin %q asks to see objects of more than %d MiB in %s; it has to need fewer of them", plugin, handshake.MaxMessageSize>>20, method)
+	}
+	return nil
 }
 
 // brokenConnection recognises gRPC's own words for it. They name sockets and
@@ -135,11 +155,19 @@ func violations(all []*errdetails.BadRequest_FieldViolation) string {
 
 // sentence makes a plugin's text fit for a condition: one line, bounded.
 func sentence(text string) string {
-	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " ")
+	text = strings.Map(printable, strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " "))
 	if text == "" {
 		text = "it gave no reason"
 	}
 	return cut(text, maxMessage)
+}
+
+// printable drops what steers a terminal or hides in a text.
+func printable(r rune) rune {
+	if unicode.IsPrint(r) {
+		return r
+	}
+	return -1
 }
 
 // remark is sentence for optional texts.

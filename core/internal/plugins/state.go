@@ -44,6 +44,7 @@ const (
 	EventFailed        = "PluginFailed"
 	EventRecovered     = "PluginRecovered"
 	EventNoGrants      = "PluginHasNoGrants"
+	EventNotAnswering  = "PluginDoesNotAnswer"
 )
 
 // eventInterval is how long a repeated event is not reported again.
@@ -53,7 +54,7 @@ const eventInterval = 10 * time.Minute
 type timing struct {
 	// start bounds exec and handshake: 26–93 ms measured, seconds under load.
 	start, describe, configure, capabilities time.Duration
-	validate, observe, route                 time.Duration
+	validate, observe, route, step           time.Duration
 	measure, cancel, collect                 time.Duration
 	// closing is what Close gets; kill what go-plugin gets to notice the end.
 	closing, kill time.Duration
@@ -75,7 +76,7 @@ type timing struct {
 func defaultTiming() timing {
 	return timing{
 		start: 8 * time.Second, describe: 15 * time.Second, configure: 15 * time.Second, capabilities: 5 * time.Second,
-		validate: 5 * time.Second, observe: 5 * time.Second, route: 10 * time.Second,
+		validate: 5 * time.Second, observe: 5 * time.Second, route: 10 * time.Second, step: 10 * time.Second,
 		measure: 60 * time.Second, cancel: 10 * time.Second, collect: 10 * time.Second,
 		closing: 2 * time.Second, kill: 2 * time.Second,
 		healthEvery: 10 * time.Second, health: 2 * time.Second,

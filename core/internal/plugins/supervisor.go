@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -42,9 +43,15 @@ type supervisor struct {
 	starts  int
 	// streak counts calls in a row that could not be answered.
 	streak int
+	// breaker keeps calls away while none is answered.
+	breaker breaker
 	// said keeps events from repeating, by reason.
 	said map[string]*occasionally
 }
+
+// errNoAnswers ends a process whose calls run into their deadlines, one after the
+// other.
+var errNoAnswers = errors.New("its calls are not answered, although its health checks are")
 
 func newSupervisor(d *deps, e *entry) *supervisor {
 	s := &supervisor{
@@ -183,6 +190,8 @@ func (s *supervisor) serve(ctx context.Context, inst *instance) error {
 			err = inst.check(ctx, s.deps)
 		case <-inst.suspect:
 			err = inst.check(ctx, s.deps)
+		case <-inst.hopeless:
+			err = errNoAnswers
 		case <-s.wake:
 			swap.begin(ctx)
 		case <-swap.again():
@@ -203,7 +212,7 @@ func (s *supervisor) ready(inst *instance) {
 	s.mu.Lock()
 	recovered := s.why != ""
 	s.current, s.last, s.entry = inst, inst.facts, inst.entry
-	s.why, s.streak = "", 0
+	s.why, s.streak, s.breaker = "", 0, breaker{}
 	s.mu.Unlock()
 	s.log.Info("Plugin is ready", "plugin", s.id, "generation", inst.generation)
 	s.enterState(StateReady)

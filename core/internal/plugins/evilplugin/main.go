@@ -24,6 +24,7 @@ import (
 	"github.com/sluice-rollouts/sluice/sdk/handshake"
 	lifecyclev1 "github.com/sluice-rollouts/sluice/sdk/proto/sluice/plugin/lifecycle/v1"
 	metricproviderv1 "github.com/sluice-rollouts/sluice/sdk/proto/sluice/plugin/metricprovider/v1"
+	stepv1 "github.com/sluice-rollouts/sluice/sdk/proto/sluice/plugin/step/v1"
 	trafficrouterv1 "github.com/sluice-rollouts/sluice/sdk/proto/sluice/plugin/trafficrouter/v1"
 )
 
@@ -41,6 +42,7 @@ func main() {
 			if mode != "no-services" {
 				trafficrouterv1.RegisterTrafficRouterServer(s, &router{})
 				metricproviderv1.RegisterMetricProviderServer(s, &provider{})
+				stepv1.RegisterStepServer(s, &step{})
 			}
 			return nil
 		}),
@@ -124,6 +126,7 @@ func (l *lifecycle) Describe(_ context.Context, _ *lifecyclev1.DescribeRequest) 
 		Services: []*lifecyclev1.Service{
 			{Name: trafficrouterv1.TrafficRouter_ServiceDesc.ServiceName},
 			{Name: metricproviderv1.MetricProvider_ServiceDesc.ServiceName},
+			{Name: stepv1.Step_ServiceDesc.ServiceName},
 			{Name: "sluice.plugin.future.v1.Future"},
 		},
 		Kinds: []*lifecyclev1.WantedKind{
@@ -143,7 +146,7 @@ func (l *lifecycle) Describe(_ context.Context, _ *lifecyclev1.DescribeRequest) 
 		fmt.Fprintln(os.NewFile(2, "stderr"), "cannot find my licence")
 		os.Exit(5)
 	case "no-services":
-		answer.Services = answer.Services[2:]
+		answer.Services = answer.Services[3:]
 	case "bad-name":
 		answer.Name = "Evil Plugin!\n"
 	case "bad-version":

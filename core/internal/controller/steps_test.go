@@ -1,0 +1,156 @@
+package controller
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/plugins"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
+)
+
+// stepper is a step plugin that writes the route its config names, and is done
+// when the route weighs 1.
+type stepper struct {
+	calls []rollout.StepCall
+	gate  chan struct{}
+}
+
+func (*stepper) Generation() string   { return "1" }
+func (*stepper) Grant() rollout.Grant { return rollout.Grant{} }
+
+func (s *stepper) Call(_ context.Context, req rollout.StepCall, inputs []rollout.NeedResult) (plugins.StepReply, *rollout.Problem) {
+	if s.gate != nil {
+		<-s.gate
+	}
+	s.calls = append(s.calls, req)
+	reply := plugins.StepReply{Needs: []rollout.Need{need("web")}, Answer: rollout.StepAnswer{Phase: rollout.StepRunning, State: json.RawMessage(`{"asked":1}`)}}
+	if len(inputs) == 0 {
+		return plugins.StepReply{Needs: reply.Needs}, nil
+	}
+	var r route
+	_ = json.Unmarshal(inputs[0].Objects[0].JSON, &r)
+	if r.Weight == 1 {
+		reply.Answer.Phase = rollout.StepSuccessful
+		return reply, nil
+	}
+	r.Weight = 1
+	raw, _ := json.Marshal(r)
+	reply.Writes = []rollout.Write{{Verb: rollout.WriteUpdate, JSON: raw}}
+	return reply, nil
+}
+
+// conflicting is a broker whose first write conflicts.
+type conflicting struct {
+	*world
+	conflicts int
+}
+
+func (c *conflicting) Apply(ctx context.Context, caller rollout.Caller, g rollout.Grant, shown []rollout.NeedResult, writes []rollout.Write) error {
+	if c.conflicts > 0 && len(writes) > 0 {
+		c.conflicts--
+		return apierrors.NewConflict(v1alpha1.Resource("rollouts"), "web", nil)
+	}
+	return c.world.Apply(ctx, caller, g, shown, writes)
+}
+
+type stepDesks struct {
+	*Steps
+	plugin *stepper
+	world  *conflicting
+	rang   chan types.NamespacedName
+}
+
+func newStepDesks() *stepDesks {
+	d := &stepDesks{plugin: &stepper{}, world: &conflicting{world: newWorld("web")}, rang: make(chan types.NamespacedName, 10)}
+	d.Steps = NewSteps(StepsOptions{
+		Plugin: func(name string) (StepPlugin, *rollout.Problem) {
+			if name != "test/step" {
+				return nil, &rollout.Problem{Class: rollout.ProblemUnavailable, Message: name + " is not installed"}
+			}
+			return d.plugin, nil
+		},
+		Disabled: func(name string) bool { return name == "test/off" },
+		Objects:  d.world, Lanes: &Lanes{Patience: time.Minute},
+		Ring: func(key types.NamespacedName) { d.rang <- key },
+	})
+	return d
+}
+
+func running() rollout.StepCall {
+	return rollout.StepCall{Plugin: "test/step", Verb: rollout.StepRun, OperationID: "uid/abc/1/0", Config: json.RawMessage(`{}`)}
+}
+
+func TestAStepSeesAndWritesObjects(t *testing.T) {
+	d, ro := newStepDesks(), shop(`{}`)
+	answer, problem := d.Call(context.Background(), ro, running())
+	require.Nil(t, problem)
+	assert.Equal(t, rollout.StepRunning, answer.Phase)
+	assert.JSONEq(t, `{"asked":1}`, string(answer.State))
+	assert.EqualValues(t, 1, d.world.routes["web"].Weight)
+	assert.Len(t, d.plugin.calls, 2, "once to learn what it needs")
+	assert.Equal(t, d.plugin.calls[0].OperationID, d.plugin.calls[1].OperationID)
+	assert.Len(t, d.world.needed, 1, "and it is watched while it runs")
+
+	answer, problem = d.Call(context.Background(), ro, running())
+	require.Nil(t, problem)
+	assert.Equal(t, rollout.StepSuccessful, answer.Phase)
+	assert.Empty(t, d.world.needed, "nothing is watched for a step that is over")
+}
+
+func TestAStepWhoseWriteConflictsIsAskedAgain(t *testing.T) {
+	d, ro := newStepDesks(), shop(`{}`)
+	d.world.conflicts = 1
+	_, problem := d.Call(context.Background(), ro, running())
+	require.NotNil(t, problem)
+	assert.True(t, rollout.IsWaiting(problem))
+	assert.Equal(t, behind, problem.Retry)
+	answer, problem := d.Call(context.Background(), ro, running())
+	require.Nil(t, problem)
+	assert.Equal(t, rollout.StepRunning, answer.Phase)
+	assert.EqualValues(t, 1, d.world.routes["web"].Weight)
+}
+
+func TestADisabledStepIsOverAndAMissingOneIsNot(t *testing.T) {
+	d, ro := newStepDesks(), shop(`{}`)
+	call := running()
+	call.Plugin = "test/off"
+	answer, problem := d.Call(context.Background(), ro, call)
+	require.Nil(t, problem)
+	assert.True(t, answer.Disabled)
+	assert.Empty(t, d.plugin.calls)
+	call.Plugin = "test/none"
+	_, problem = d.Call(context.Background(), ro, call)
+	require.NotNil(t, problem)
+	assert.Equal(t, rollout.ProblemUnavailable, problem.Class)
+}
+
+func TestALateStepIsNotRunTwice(t *testing.T) {
+	d, ro := newStepDesks(), shop(`{}`)
+	d.Lanes.Patience = time.Millisecond
+	d.plugin.gate = make(chan struct{})
+	for range 3 {
+		_, problem := d.Call(context.Background(), ro, running())
+		assert.True(t, rollout.IsWaiting(problem))
+	}
+	close(d.plugin.gate)
+	assert.Equal(t, key(ro), <-d.rang)
+	for {
+		answer, problem := d.Call(context.Background(), ro, running())
+		if problem == nil {
+			assert.Equal(t, rollout.StepRunning, answer.Phase)
+			break
+		}
+		require.True(t, rollout.IsWaiting(problem))
+	}
+	assert.Len(t, d.plugin.calls, 2)
+	d.Forget(key(ro))
+	assert.Empty(t, d.world.needed)
+}

@@ -1,0 +1,65 @@
+package plugins
+
+import (
+	"context"
+
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
+	stepv1 "github.com/sluice-rollouts/sluice/sdk/proto/sluice/plugin/step/v1"
+)
+
+// Step asks one step plugin. Like a Router it stays valid across restarts. Every
+// call has 10 s, or the entry's timeout, and is safe to repeat under the same
+// operation id.
+type Step struct{ s *supervisor }
+
+// StepReply is one answer of a step plugin. It counts only when every need was
+// among the inputs; otherwise feed the needs and call again.
+type StepReply struct {
+	Answer rollout.StepAnswer
+	Needs  []rollout.Need
+	Writes []rollout.Write
+}
+
+// Generation is Router.Generation.
+func (s *Step) Generation() string { return s.s.currentGeneration() }
+
+// Grant is Router.Grant.
+func (s *Step) Grant() rollout.Grant { return s.s.grant() }
+
+// Call runs, terminates or aborts. What a plugin has no capability for needs no
+// call: a step that cannot be terminated is left alone, and one that cannot be
+// aborted has nothing to undo; both are Successful.
+func (s *Step) Call(ctx context.Context, req rollout.StepCall, inputs []rollout.NeedResult) (out StepReply, problem *rollout.Problem) {
+	problem = s.s.call(ctx, KindStep, "Step/"+string(req.Verb), s.s.timing.step,
+		func(ctx context.Context, i *instance) error {
+			answer, err := i.step(ctx, req, inputs)
+			if err == nil {
+				out, err = stepReplyFrom(answer, inputs)
+			}
+			return err
+		})
+	if problem != nil {
+		return StepReply{}, problem
+	}
+	return out, nil
+}
+
+// step makes the call of the verb.
+func (i *instance) step(ctx context.Context, req rollout.StepCall, inputs []rollout.NeedResult) (stepAnswer, error) {
+	target, config, state := targetTo(req.Target), configTo(req.Config), stateBytes(req.State)
+	switch {
+	case req.Verb == rollout.StepRun:
+		return i.steps.Run(ctx, &stepv1.RunRequest{
+			Target: target, OperationId: req.OperationID, Config: config, State: state, Inputs: inputsTo(inputs),
+		})
+	case req.Verb == rollout.StepTerminate && i.terminates:
+		return i.steps.Terminate(ctx, &stepv1.TerminateRequest{
+			Target: target, OperationId: req.OperationID, Config: config, State: state, Inputs: inputsTo(inputs),
+		})
+	case req.Verb == rollout.StepAbort && i.aborts:
+		return i.steps.Abort(ctx, &stepv1.AbortRequest{
+			Target: target, OperationId: req.OperationID, Config: config, State: state, Inputs: inputsTo(inputs),
+		})
+	}
+	return &stepv1.RunResponse{Phase: stepv1.Phase_PHASE_SUCCESSFUL, State: state}, nil
+}
