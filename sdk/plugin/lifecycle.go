@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 
+	"github.com/sluice-rollouts/sluice/sdk/egress"
 	lifecyclev1 "github.com/sluice-rollouts/sluice/sdk/proto/sluice/plugin/lifecycle/v1"
 )
 
@@ -40,18 +41,30 @@ func (l *lifecycle) Describe(context.Context, *lifecyclev1.DescribeRequest) (*li
 
 func (l *lifecycle) Configure(ctx context.Context, req *lifecyclev1.ConfigureRequest) (*lifecyclev1.ConfigureResponse, error) {
 	raw := req.GetConfig().GetJson()
-	if l.info.Configure == nil {
-		if len(raw) > 0 && string(raw) != "{}" {
-			return nil, InvalidConfig("", "plugin %s takes no configuration", l.info.Name)
-		}
-
-		return &lifecyclev1.ConfigureResponse{}, nil
+	rules, err := egress.Parse(req.GetEgress().GetAllow(), req.GetEgress().GetRefuse())
+	if err != nil {
+		return nil, InvalidConfig("egress", "%v", err)
 	}
-	if err := l.info.Configure(ctx, raw); err != nil {
+	if err := l.configure(ctx, raw); err != nil {
 		return nil, err
+	}
+	if l.info.Egress != nil {
+		l.info.Egress(rules)
 	}
 
 	return &lifecyclev1.ConfigureResponse{}, nil
+}
+
+func (l *lifecycle) configure(ctx context.Context, raw []byte) error {
+	if l.info.Configure == nil {
+		if len(raw) > 0 && string(raw) != "{}" {
+			return InvalidConfig("", "plugin %s takes no configuration", l.info.Name)
+		}
+
+		return nil
+	}
+
+	return l.info.Configure(ctx, raw)
 }
 
 func (l *lifecycle) Close(ctx context.Context, _ *lifecyclev1.CloseRequest) (*lifecyclev1.CloseResponse, error) {

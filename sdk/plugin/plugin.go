@@ -19,6 +19,7 @@ import (
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 
+	"github.com/sluice-rollouts/sluice/sdk/egress"
 	"github.com/sluice-rollouts/sluice/sdk/handshake"
 	lifecyclev1 "github.com/sluice-rollouts/sluice/sdk/proto/sluice/plugin/lifecycle/v1"
 )
@@ -59,6 +60,9 @@ type Info struct {
 	// Configure takes the process-level configuration, before the first call and again when it changes. It must be atomic:
 	// on an error the old one stays in force. Nil: the plugin takes none, and a configuration is refused.
 	Configure func(ctx context.Context, raw []byte) error
+	// Egress takes the rules for addresses that users may write, with each Configure and before it returns; see package
+	// egress, whose Guard.Set this usually is. Nil: the plugin asks no such addresses.
+	Egress func(rules *egress.Rules)
 	// Close finishes before the process is killed; it has 2 s. Nil: nothing to finish.
 	Close func(ctx context.Context) error
 }

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -18,7 +19,6 @@ import (
 	"github.com/sluice-rollouts/sluice/core/internal/analysis"
 	"github.com/sluice-rollouts/sluice/core/internal/observe"
 	"github.com/sluice-rollouts/sluice/core/internal/plugins"
-	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 )
 
 // AnalysisRunEvents tells people what happened to a run.
@@ -27,7 +27,7 @@ type AnalysisRunEvents interface {
 }
 
 // AnalysisRuns reconciles AnalysisRuns: observe, decide, record, act. All
-// fields are required.
+// fields but Forget are required.
 type AnalysisRuns struct {
 	Reader  client.Reader
 	Writer  client.Writer
@@ -35,6 +35,8 @@ type AnalysisRuns struct {
 	Events  AnalysisRunEvents
 	Written *observe.Written
 	Now     func() time.Time
+	// Forget is told of runs that are gone. Nil: nobody needs to know.
+	Forget func(run types.NamespacedName)
 }
 
 // Reconcile makes one pass over one run. The status is written before the next
@@ -44,12 +46,12 @@ func (r *AnalysisRuns) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Re
 	var run v1alpha1.AnalysisRun
 	if err := r.Reader.Get(ctx, req.NamespacedName, &run); err != nil {
 		if apierrors.IsNotFound(err) {
-			r.Calls.Drop(req.NamespacedName)
+			r.drop(req.NamespacedName)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if run.DeletionTimestamp != nil {
-		r.Calls.Drop(req.NamespacedName)
+		r.drop(req.NamespacedName)
 		r.Written.Forget(run.UID)
 		return ctrl.Result{}, nil
 	}
@@ -68,11 +70,22 @@ func (r *AnalysisRuns) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Re
 		return later(err)
 	}
 	r.Calls.Act(updated, plan)
+	if updated.Status.Phase.Completed() && len(r.Calls.Of(updated)) == 0 && r.Forget != nil {
+		r.Forget(req.NamespacedName)
+	}
 	for _, e := range plan.Events {
 		log.FromContext(ctx).Info(e.Message, "event", e.Reason)
 		r.Events.Event(updated, e.Type, e.Reason, e.Message)
 	}
 	return wake(plan.Wake, now, false), nil
+}
+
+// drop ends and forgets what a run that is gone has asked for.
+func (r *AnalysisRuns) drop(run types.NamespacedName) {
+	r.Calls.Drop(run)
+	if r.Forget != nil {
+		r.Forget(run)
+	}
 }
 
 // write patches the status if it differs: the kind has no status subresource,
@@ -94,9 +107,9 @@ func (r *AnalysisRuns) write(ctx context.Context, run *v1alpha1.AnalysisRun, sta
 
 // watchAnalysisRuns starts the controller of AnalysisRuns. The bell is rung by
 // results of calls, by plugins that became ready and by the broker.
-func watchAnalysisRuns(mgr ctrl.Manager, host *plugins.Host, events AnalysisRunEvents, bell *doorbell, threads int) error {
+func watchAnalysisRuns(mgr ctrl.Manager, host *plugins.Host, measuring *Measuring, events AnalysisRunEvents, bell *doorbell, threads int) error {
 	calls := analysis.NewCalls(analysis.Options{
-		Providers: metricProviders{host},
+		Providers: measuring,
 		Secrets:   secrets{mgr.GetAPIReader()},
 		Now:       time.Now,
 		Notify:    bell.ring,
@@ -121,20 +134,8 @@ func watchAnalysisRuns(mgr ctrl.Manager, host *plugins.Host, events AnalysisRunE
 		WithOptions(controller.Options{MaxConcurrentReconciles: threads, RateLimiter: retries()}).
 		Complete(&AnalysisRuns{
 			Reader: mgr.GetCache(), Writer: mgr.GetClient(), Calls: calls,
-			Events: events, Written: &observe.Written{}, Now: time.Now,
+			Events: events, Written: &observe.Written{}, Now: time.Now, Forget: measuring.Forget,
 		})
-}
-
-// metricProviders is analysis.Providers over the plugin host.
-type metricProviders struct{ host *plugins.Host }
-
-// Provider implements analysis.Providers.
-func (m metricProviders) Provider(name string) (analysis.Provider, *rollout.Problem) {
-	p, problem := m.host.Provider(name)
-	if problem != nil {
-		return nil, problem
-	}
-	return p, nil
 }
 
 // secrets reads Secrets by name from the API server: they are in no cache, so

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"os"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -49,10 +50,26 @@ func wire(o Options, cfg *rest.Config, mgr ctrl.Manager, counters *Metrics) (*wi
 		return nil, err
 	}
 	rollouts, runs := &doorbell{}, &doorbell{}
-	objects, err := newBroker(cfg, clients.Discovery(), o, rollouts, runs)
+	measuring := NewMeasuring(func(name string) (MetricPlugin, *rollout.Problem) {
+		p, problem := host.Provider(name)
+		if problem != nil {
+			return nil, problem
+		}
+		return p, nil
+	}, nil)
+	objects, err := newBroker(cfg, clients.Discovery(), o, func(subscriber string) {
+		measuring.Changed(subscriber)
+		switch kind, key, ok := ParseSubscriber(subscriber); {
+		case ok && kind == v1alpha1.KindRollout:
+			rollouts.ring(key)
+		case ok && kind == v1alpha1.KindAnalysisRun:
+			runs.ring(key)
+		}
+	})
 	if err != nil {
 		return nil, err
 	}
+	measuring.Objects = objects
 	if err := mgr.Add(leading(objects.Run)); err != nil {
 		return nil, err
 	}
@@ -102,7 +119,7 @@ func wire(o Options, cfg *rest.Config, mgr ctrl.Manager, counters *Metrics) (*wi
 	if err := watchRollouts(mgr, reconciler, rollouts, o.Threads); err != nil {
 		return nil, fmt.Errorf("watch rollouts: %w", err)
 	}
-	if err := watchAnalysisRuns(mgr, host, recorder, runs, o.Threads); err != nil {
+	if err := watchAnalysisRuns(mgr, host, measuring, recorder, runs, o.Threads); err != nil {
 		return nil, fmt.Errorf("watch analysis runs: %w", err)
 	}
 	if err := watchExperiments(mgr, recorder, o.Threads); err != nil {
@@ -119,6 +136,7 @@ func newHost(o Options, recorder record.EventRecorder) (*plugins.Host, error) {
 		PluginDir:  o.PluginDir,
 		Logger:     o.Log.WithName("plugin"),
 		Registerer: metrics.Registry,
+		Refuse:     apiServers(o.Rest.Host, os.Getenv("KUBERNETES_SERVICE_HOST")),
 		Events: func(e plugins.Event) {
 			kind := corev1.EventTypeNormal
 			if e.Warning {
@@ -143,7 +161,7 @@ func broadcaster(clients kubernetes.Interface) record.EventBroadcaster {
 	return b
 }
 
-func newBroker(cfg *rest.Config, disco discovery.DiscoveryInterface, o Options, rollouts, runs *doorbell) (*broker.Broker, error) {
+func newBroker(cfg *rest.Config, disco discovery.DiscoveryInterface, o Options, notify func(subscriber string)) (*broker.Broker, error) {
 	dyn, err := dynamic.NewForConfig(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("dynamic client: %w", err)
@@ -154,15 +172,7 @@ func newBroker(cfg *rest.Config, disco discovery.DiscoveryInterface, o Options, 
 	}
 	return broker.New(broker.Options{
 		Client: dyn, Discovery: d, Log: o.Log.WithName("broker"),
-		Notify: func(subscriber string) {
-			kind, key, ok := ParseSubscriber(subscriber)
-			switch {
-			case ok && kind == "Rollout":
-				rollouts.ring(key)
-			case ok && kind == "AnalysisRun":
-				runs.ring(key)
-			}
-		},
+		Notify: notify,
 	}), nil
 }
 

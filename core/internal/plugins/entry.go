@@ -73,6 +73,8 @@ type entry struct {
 	grants          *[]rollout.GrantRule
 	allowNamespaces []string
 	inherit         bool
+	// egress is the same for every entry of a catalog.
+	egress egressRules
 	// kinds the entry is listed under; nil for bundled ones, which tell
 	// themselves.
 	kinds []Kind

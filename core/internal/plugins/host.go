@@ -29,6 +29,9 @@ type Options struct {
 	Registerer prometheus.Registerer
 	// Version of the controller, told to plugins for their logs.
 	Version string
+	// Refuse are addresses no user may aim a plugin at unless `egress.allow`
+	// lists them, such as those of the API server; see sdk/egress.Parse.
+	Refuse []string
 	// RunDir is where processes get their directories (0700, removed with
 	// them). Its path must be short, at most ~50 bytes: a socket's address
 	// holds 108. "" is the system's directory for temporary files.
@@ -40,6 +43,7 @@ type Options struct {
 type Host struct {
 	deps
 	pluginDir string
+	refuse    []string
 	starts    atomic.Uint64
 
 	mu          sync.Mutex
@@ -77,7 +81,7 @@ func newHost(o Options, t timing) (*Host, error) {
 	if len(dir) > maxRunDir {
 		return nil, fmt.Errorf("plugin sockets cannot be in %q: an address holds 107 bytes, which leaves %d for the folder; set TMPDIR to a shorter path", dir, maxRunDir)
 	}
-	h := &Host{pluginDir: o.PluginDir, supervisors: map[string]*supervised{}, files: map[string]string{}}
+	h := &Host{pluginDir: o.PluginDir, refuse: o.Refuse, supervisors: map[string]*supervised{}, files: map[string]string{}}
 	h.deps = deps{
 		log: o.Logger, metrics: newMetrics(), timing: t, runDir: o.RunDir, version: o.Version,
 		emit: o.Events, notify: h.changed, generation: func() uint64 { return h.starts.Add(1) },
@@ -165,6 +169,7 @@ func (h *Host) rescan() {
 func (h *Host) rebuild() {
 	old := h.catalog
 	c := buildCatalog(h.data, h.files, old)
+	c.obeyEgress(h.data, h.refuse)
 	h.catalog = c
 	entries := c.processes()
 	for id, s := range h.supervisors {

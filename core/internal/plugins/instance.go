@@ -133,7 +133,9 @@ func (i *instance) introduce(ctx context.Context, d *deps) error {
 		return explainStart("Describe", err)
 	}
 	err = d.ask(ctx, i.entry.id, "Lifecycle/Configure", d.timing.configure, func(ctx context.Context) error {
-		_, err := i.lifecycle.Configure(ctx, &lifecyclev1.ConfigureRequest{Config: &typesv1.RawConfig{Json: i.entry.config}})
+		_, err := i.lifecycle.Configure(ctx, &lifecyclev1.ConfigureRequest{
+			Config: &typesv1.RawConfig{Json: i.entry.config}, Egress: i.entry.egress.proto(),
+		})
 		return err
 	})
 	if err != nil {

@@ -407,7 +407,10 @@ func (x *WantedKind) GetLabelSelector() string {
 type ConfigureRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The `config` of the plugin's entry in the host's configuration. Empty: the entry has none.
-	Config        *v1.RawConfig `protobuf:"bytes,1,opt,name=config,proto3" json:"config,omitempty"`
+	Config *v1.RawConfig `protobuf:"bytes,1,opt,name=config,proto3" json:"config,omitempty"`
+	// Where requests may go that users aim, such as those of metric providers. Absent: the host has nothing to say, and the
+	// plugin's own defaults hold.
+	Egress        *Egress `protobuf:"bytes,2,opt,name=egress,proto3" json:"egress,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -449,6 +452,70 @@ func (x *ConfigureRequest) GetConfig() *v1.RawConfig {
 	return nil
 }
 
+func (x *ConfigureRequest) GetEgress() *Egress {
+	if x != nil {
+		return x.Egress
+	}
+	return nil
+}
+
+// Egress is what an administrator and the host say about addresses that users may write. sdk/egress enforces it; a plugin
+// that asks no addresses users write ignores it. Entries are addresses, networks, host names with or without a port, or
+// beginnings of URLs.
+type Egress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Exceptions from what is refused by default, from the key `egress.allow` of the plugin ConfigMap.
+	Allow []string `protobuf:"bytes,1,rep,name=allow,proto3" json:"allow,omitempty"`
+	// What is refused besides, such as the addresses of the API server as the host knows it, and the key `egress.refuse`.
+	Refuse        []string `protobuf:"bytes,2,rep,name=refuse,proto3" json:"refuse,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Egress) Reset() {
+	*x = Egress{}
+	mi := &file_sluice_plugin_lifecycle_v1_lifecycle_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Egress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Egress) ProtoMessage() {}
+
+func (x *Egress) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_plugin_lifecycle_v1_lifecycle_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Egress.ProtoReflect.Descriptor instead.
+func (*Egress) Descriptor() ([]byte, []int) {
+	return file_sluice_plugin_lifecycle_v1_lifecycle_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Egress) GetAllow() []string {
+	if x != nil {
+		return x.Allow
+	}
+	return nil
+}
+
+func (x *Egress) GetRefuse() []string {
+	if x != nil {
+		return x.Refuse
+	}
+	return nil
+}
+
 // ConfigureResponse says that the configuration is in force.
 type ConfigureResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -458,7 +525,7 @@ type ConfigureResponse struct {
 
 func (x *ConfigureResponse) Reset() {
 	*x = ConfigureResponse{}
-	mi := &file_sluice_plugin_lifecycle_v1_lifecycle_proto_msgTypes[5]
+	mi := &file_sluice_plugin_lifecycle_v1_lifecycle_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -470,7 +537,7 @@ func (x *ConfigureResponse) String() string {
 func (*ConfigureResponse) ProtoMessage() {}
 
 func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_plugin_lifecycle_v1_lifecycle_proto_msgTypes[5]
+	mi := &file_sluice_plugin_lifecycle_v1_lifecycle_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -483,7 +550,7 @@ func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureResponse.ProtoReflect.Descriptor instead.
 func (*ConfigureResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_plugin_lifecycle_v1_lifecycle_proto_rawDescGZIP(), []int{5}
+	return file_sluice_plugin_lifecycle_v1_lifecycle_proto_rawDescGZIP(), []int{6}
 }
 
 // CloseRequest asks the plugin to finish.
@@ -495,7 +562,7 @@ type CloseRequest struct {
 
 func (x *CloseRequest) Reset() {
 	*x = CloseRequest{}
-	mi := &file_sluice_plugin_lifecycle_v1_lifecycle_proto_msgTypes[6]
+	mi := &file_sluice_plugin_lifecycle_v1_lifecycle_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -507,7 +574,7 @@ func (x *CloseRequest) String() string {
 func (*CloseRequest) ProtoMessage() {}
 
 func (x *CloseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_plugin_lifecycle_v1_lifecycle_proto_msgTypes[6]
+	mi := &file_sluice_plugin_lifecycle_v1_lifecycle_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -520,7 +587,7 @@ func (x *CloseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseRequest.ProtoReflect.Descriptor instead.
 func (*CloseRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_plugin_lifecycle_v1_lifecycle_proto_rawDescGZIP(), []int{6}
+	return file_sluice_plugin_lifecycle_v1_lifecycle_proto_rawDescGZIP(), []int{7}
 }
 
 // CloseResponse says that the plugin has finished.
@@ -532,7 +599,7 @@ type CloseResponse struct {
 
 func (x *CloseResponse) Reset() {
 	*x = CloseResponse{}
-	mi := &file_sluice_plugin_lifecycle_v1_lifecycle_proto_msgTypes[7]
+	mi := &file_sluice_plugin_lifecycle_v1_lifecycle_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -544,7 +611,7 @@ func (x *CloseResponse) String() string {
 func (*CloseResponse) ProtoMessage() {}
 
 func (x *CloseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_plugin_lifecycle_v1_lifecycle_proto_msgTypes[7]
+	mi := &file_sluice_plugin_lifecycle_v1_lifecycle_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -557,7 +624,7 @@ func (x *CloseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseResponse.ProtoReflect.Descriptor instead.
 func (*CloseResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_plugin_lifecycle_v1_lifecycle_proto_rawDescGZIP(), []int{7}
+	return file_sluice_plugin_lifecycle_v1_lifecycle_proto_rawDescGZIP(), []int{8}
 }
 
 var File_sluice_plugin_lifecycle_v1_lifecycle_proto protoreflect.FileDescriptor
@@ -582,9 +649,13 @@ const file_sluice_plugin_lifecycle_v1_lifecycle_proto_rawDesc = "" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x126\n" +
 	"\x05verbs\x18\x03 \x03(\x0e2 .sluice.plugin.lifecycle.v1.VerbR\x05verbs\x12%\n" +
-	"\x0elabel_selector\x18\x04 \x01(\tR\rlabelSelector\"M\n" +
+	"\x0elabel_selector\x18\x04 \x01(\tR\rlabelSelector\"\x89\x01\n" +
 	"\x10ConfigureRequest\x129\n" +
-	"\x06config\x18\x01 \x01(\v2!.sluice.plugin.types.v1.RawConfigR\x06config\"\x13\n" +
+	"\x06config\x18\x01 \x01(\v2!.sluice.plugin.types.v1.RawConfigR\x06config\x12:\n" +
+	"\x06egress\x18\x02 \x01(\v2\".sluice.plugin.lifecycle.v1.EgressR\x06egress\"6\n" +
+	"\x06Egress\x12\x14\n" +
+	"\x05allow\x18\x01 \x03(\tR\x05allow\x12\x16\n" +
+	"\x06refuse\x18\x02 \x03(\tR\x06refuse\"\x13\n" +
 	"\x11ConfigureResponse\"\x0e\n" +
 	"\fCloseRequest\"\x0f\n" +
 	"\rCloseResponse*S\n" +
@@ -615,7 +686,7 @@ func file_sluice_plugin_lifecycle_v1_lifecycle_proto_rawDescGZIP() []byte {
 }
 
 var file_sluice_plugin_lifecycle_v1_lifecycle_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_sluice_plugin_lifecycle_v1_lifecycle_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_sluice_plugin_lifecycle_v1_lifecycle_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_sluice_plugin_lifecycle_v1_lifecycle_proto_goTypes = []any{
 	(HostCapability)(0),       // 0: sluice.plugin.lifecycle.v1.HostCapability
 	(Verb)(0),                 // 1: sluice.plugin.lifecycle.v1.Verb
@@ -624,28 +695,30 @@ var file_sluice_plugin_lifecycle_v1_lifecycle_proto_goTypes = []any{
 	(*Service)(nil),           // 4: sluice.plugin.lifecycle.v1.Service
 	(*WantedKind)(nil),        // 5: sluice.plugin.lifecycle.v1.WantedKind
 	(*ConfigureRequest)(nil),  // 6: sluice.plugin.lifecycle.v1.ConfigureRequest
-	(*ConfigureResponse)(nil), // 7: sluice.plugin.lifecycle.v1.ConfigureResponse
-	(*CloseRequest)(nil),      // 8: sluice.plugin.lifecycle.v1.CloseRequest
-	(*CloseResponse)(nil),     // 9: sluice.plugin.lifecycle.v1.CloseResponse
-	(*v1.RawConfig)(nil),      // 10: sluice.plugin.types.v1.RawConfig
+	(*Egress)(nil),            // 7: sluice.plugin.lifecycle.v1.Egress
+	(*ConfigureResponse)(nil), // 8: sluice.plugin.lifecycle.v1.ConfigureResponse
+	(*CloseRequest)(nil),      // 9: sluice.plugin.lifecycle.v1.CloseRequest
+	(*CloseResponse)(nil),     // 10: sluice.plugin.lifecycle.v1.CloseResponse
+	(*v1.RawConfig)(nil),      // 11: sluice.plugin.types.v1.RawConfig
 }
 var file_sluice_plugin_lifecycle_v1_lifecycle_proto_depIdxs = []int32{
 	0,  // 0: sluice.plugin.lifecycle.v1.DescribeRequest.capabilities:type_name -> sluice.plugin.lifecycle.v1.HostCapability
 	4,  // 1: sluice.plugin.lifecycle.v1.DescribeResponse.services:type_name -> sluice.plugin.lifecycle.v1.Service
 	5,  // 2: sluice.plugin.lifecycle.v1.DescribeResponse.kinds:type_name -> sluice.plugin.lifecycle.v1.WantedKind
 	1,  // 3: sluice.plugin.lifecycle.v1.WantedKind.verbs:type_name -> sluice.plugin.lifecycle.v1.Verb
-	10, // 4: sluice.plugin.lifecycle.v1.ConfigureRequest.config:type_name -> sluice.plugin.types.v1.RawConfig
-	2,  // 5: sluice.plugin.lifecycle.v1.Lifecycle.Describe:input_type -> sluice.plugin.lifecycle.v1.DescribeRequest
-	6,  // 6: sluice.plugin.lifecycle.v1.Lifecycle.Configure:input_type -> sluice.plugin.lifecycle.v1.ConfigureRequest
-	8,  // 7: sluice.plugin.lifecycle.v1.Lifecycle.Close:input_type -> sluice.plugin.lifecycle.v1.CloseRequest
-	3,  // 8: sluice.plugin.lifecycle.v1.Lifecycle.Describe:output_type -> sluice.plugin.lifecycle.v1.DescribeResponse
-	7,  // 9: sluice.plugin.lifecycle.v1.Lifecycle.Configure:output_type -> sluice.plugin.lifecycle.v1.ConfigureResponse
-	9,  // 10: sluice.plugin.lifecycle.v1.Lifecycle.Close:output_type -> sluice.plugin.lifecycle.v1.CloseResponse
-	8,  // [8:11] is the sub-list for method output_type
-	5,  // [5:8] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	11, // 4: sluice.plugin.lifecycle.v1.ConfigureRequest.config:type_name -> sluice.plugin.types.v1.RawConfig
+	7,  // 5: sluice.plugin.lifecycle.v1.ConfigureRequest.egress:type_name -> sluice.plugin.lifecycle.v1.Egress
+	2,  // 6: sluice.plugin.lifecycle.v1.Lifecycle.Describe:input_type -> sluice.plugin.lifecycle.v1.DescribeRequest
+	6,  // 7: sluice.plugin.lifecycle.v1.Lifecycle.Configure:input_type -> sluice.plugin.lifecycle.v1.ConfigureRequest
+	9,  // 8: sluice.plugin.lifecycle.v1.Lifecycle.Close:input_type -> sluice.plugin.lifecycle.v1.CloseRequest
+	3,  // 9: sluice.plugin.lifecycle.v1.Lifecycle.Describe:output_type -> sluice.plugin.lifecycle.v1.DescribeResponse
+	8,  // 10: sluice.plugin.lifecycle.v1.Lifecycle.Configure:output_type -> sluice.plugin.lifecycle.v1.ConfigureResponse
+	10, // 11: sluice.plugin.lifecycle.v1.Lifecycle.Close:output_type -> sluice.plugin.lifecycle.v1.CloseResponse
+	9,  // [9:12] is the sub-list for method output_type
+	6,  // [6:9] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_sluice_plugin_lifecycle_v1_lifecycle_proto_init() }
@@ -659,7 +732,7 @@ func file_sluice_plugin_lifecycle_v1_lifecycle_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_plugin_lifecycle_v1_lifecycle_proto_rawDesc), len(file_sluice_plugin_lifecycle_v1_lifecycle_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
