@@ -4,20 +4,16 @@ import (
 	"context"
 	"fmt"
 
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 )
 
-// WriteStatus writes the status of a Rollout, only if it differs, as a merge
-// patch of the difference against the version it was computed from. A user's
-// promote or abort in between makes it conflict, and wins.
-func (a *Actor) WriteStatus(ctx context.Context, ro *v1alpha1.Rollout, status v1alpha1.RolloutStatus, out rollout.Outcome) (changed bool, err error) {
-	if apiequality.Semantic.DeepEqual(ro.Status, status) {
-		return false, nil
-	}
+// WriteStatus writes the status of a Rollout as a merge patch of the difference
+// against the version it was computed from. A user's promote or abort in between
+// makes it conflict, and wins.
+func (a *Actor) WriteStatus(ctx context.Context, ro *v1alpha1.Rollout, status v1alpha1.RolloutStatus, out rollout.Outcome) error {
 	base := ro.DeepCopy()
 	if out.ResourceVersion != "" {
 		base.ResourceVersion = out.ResourceVersion
@@ -26,8 +22,8 @@ func (a *Actor) WriteStatus(ctx context.Context, ro *v1alpha1.Rollout, status v1
 	next.Status = status
 	patch := client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})
 	if err := a.Writer.Status().Patch(ctx, next, patch); err != nil {
-		return false, fmt.Errorf("write status of Rollout %s/%s: %w", ro.Namespace, ro.Name, err)
+		return fmt.Errorf("write status of Rollout %s/%s: %w", ro.Namespace, ro.Name, err)
 	}
 	a.Memory.Wrote("Rollout", next)
-	return true, nil
+	return nil
 }

@@ -36,6 +36,8 @@ type Rollouts struct {
 	Retries workqueue.TypedRateLimiter[ctrl.Request]
 	// Forget drops what is remembered of a Rollout that is gone.
 	Forget func(client.ObjectKey)
+
+	kept kept
 }
 
 // Reconcile makes one pass over one Rollout.
@@ -45,6 +47,7 @@ func (r *Rollouts) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 		if apierrors.IsNotFound(err) {
 			r.Forget(req.NamespacedName)
 			r.Retries.Forget(req)
+			r.kept.forget(req.NamespacedName)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
@@ -62,10 +65,9 @@ func (r *Rollouts) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	out := r.Actor.Do(ctx, snapshot, plan)
 	rec := recording.Of(snapshot, plan, out)
 	r.tell(ctx, &ro, rec.Done)
-	if _, err := r.Actor.WriteStatus(ctx, &ro, rec.Status, out); err != nil {
+	if err := r.write(ctx, snapshot, &rec, out); err != nil {
 		return later(err)
 	}
-	r.tell(ctx, &ro, rec.Edges)
 	if err := act.Failure(out); err != nil {
 		log.FromContext(ctx).Error(err, "operations failed; they are tried again")
 		return soonest(wake(rec.Wake, snapshot.Now, false), r.retryAfter(req, err)), nil
@@ -76,6 +78,28 @@ func (r *Rollouts) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 		next = soonest(next, retry)
 	}
 	return next, nil
+}
+
+// write writes the status unless it says nothing new, or nothing that could not
+// be told together with what comes next.
+func (r *Rollouts) write(ctx context.Context, s *rollout.Snapshot, rec *recording.Record, out rollout.Outcome) error {
+	key := client.ObjectKeyFromObject(s.Rollout)
+	if rec.MayWait {
+		if until := r.kept.until(key, s.Now); s.Now.Before(until) {
+			if rec.Wake.IsZero() || until.Before(rec.Wake) {
+				rec.Wake = until
+			}
+			return nil
+		}
+	}
+	if rec.Changed {
+		if err := r.Actor.WriteStatus(ctx, s.Rollout, rec.Status, out); err != nil {
+			return err
+		}
+	}
+	r.kept.forget(key)
+	r.tell(ctx, s.Rollout, rec.Edges)
+	return nil
 }
 
 // Retries is how a failed operation is tried again: after 1 s, then up to 20 s

@@ -178,8 +178,19 @@ func (p *planner) complete() {
 	}
 	if done && !p.moved() {
 		next := int32(p.index + 1)
-		p.move(rollout.Transition{Kind: rollout.TransitionStep, Index: &next, Step: DescribeStep(*step)})
+		p.move(rollout.Transition{Kind: rollout.TransitionStep, Index: &next, Step: DescribeStep(*step), Pause: p.pauseAfter(*step)})
 	}
+}
+
+// pauseAfter is the pause that the completion of a step enters in the same
+// write: nothing has to happen between the two. A pause that follows a pause is
+// entered in a pass of its own, so that the resume between them is told.
+func (p *planner) pauseAfter(step v1alpha1.CanaryStep) v1alpha1.PauseReason {
+	next := p.index + 1
+	if step.Pause != nil || next >= len(p.steps()) || p.steps()[next].Pause == nil || len(p.ro.Status.PauseConditions) > 0 {
+		return ""
+	}
+	return v1alpha1.PauseReasonCanaryPauseStep
 }
 
 func (p *planner) stepName() string {

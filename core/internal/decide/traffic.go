@@ -80,13 +80,28 @@ func (p *planner) goal() int32 {
 	return 0
 }
 
-// acknowledged is the weight the routers last accepted for this revision.
+// acknowledged is the weight the routers last accepted for this revision. What
+// they all carry as the position asks for counts, recorded or not: a pass that
+// wrote it need not have come to say so.
 func (p *planner) acknowledged() int32 {
+	if goal := p.goal(); p.carried(goal) {
+		return goal
+	}
 	w := p.ro.Status.Canary.Weights
 	if w == nil || w.Canary.PodTemplateHash != p.hash {
 		return 0
 	}
 	return w.Canary.Weight
+}
+
+// carried reports that every router gives the wanted revision this weight.
+func (p *planner) carried(weight int32) bool {
+	for _, r := range p.active() {
+		if r.Problem != nil || !r.Observation.Matches(p.desired(r, weight)) {
+			return false
+		}
+	}
+	return p.s.ServiceHash(p.canary.CanaryService) == p.hash
 }
 
 // lagging reports that the stable name still reaches a revision that is not
@@ -217,7 +232,7 @@ func (p *planner) mayReturn(weight int32) bool {
 // overdue: convergence takes milliseconds to seconds; after 30 s a person
 // should see why it does not come.
 func (p *planner) overdue(r rollout.Router) bool {
-	e := p.stored(r)
+	e := p.remembered(r) // as of this pass: the stored one may be about the weight before
 	if e == nil || e.Since == nil {
 		return false
 	}

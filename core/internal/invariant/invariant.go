@@ -311,6 +311,9 @@ func (c *checker) transition() {
 		if t.Index == nil || *t.Index != at+1 {
 			c.broken("I7", nil, "a completed step moves the index from %d to %v", at, t.Index)
 		}
+		if t.Pause != "" && !c.pauses(t.Index) {
+			c.broken("I7", nil, "a pause is entered at step %v, which is none", t.Index)
+		}
 	case rollout.TransitionPromote:
 		rs := c.s.ByHash(c.plan.Hash)
 		if !c.enough(int64(rollout.Available(rs)), c.want) {
@@ -321,6 +324,12 @@ func (c *checker) transition() {
 		}
 		c.carriesAll()
 	}
+}
+
+// pauses reports that the step at the index is a pause.
+func (c *checker) pauses(index *int32) bool {
+	canary := c.s.Rollout.Spec.Strategy.Canary
+	return canary != nil && index != nil && int(*index) < len(canary.Steps) && canary.Steps[*index].Pause != nil
 }
 
 // carriesAll: a revision becomes stable only when every place of every active

@@ -216,6 +216,9 @@ func TestEachRuleCanBreak(t *testing.T) {
 		{"I3", "the last pod behind a managed route",
 			func(sc *scene) { sc.carries(0); sc.managed(); sc.resize("new", 0) },
 			func(sc *scene) { sc.carries(0); sc.managed(); sc.resize("new", 1) }},
+		{"I7", "a pause that no step asks for",
+			func(sc *scene) { sc.pauses("pause", "setWeight") },
+			func(sc *scene) { sc.pauses("setWeight", "pause") }},
 		{"I7", "a step that is skipped",
 			func(sc *scene) {
 				three := int32(3)
@@ -283,4 +286,15 @@ func TestRefuse(t *testing.T) {
 	assert.True(t, refused.Holds[0].Blocking)
 	assert.Contains(t, refused.Holds[0].What, "I2")
 	assert.Empty(t, invariant.Check(sc.s, refused))
+}
+
+// pauses completes the first of two steps and enters a pause with it.
+func (sc *scene) pauses(kinds ...string) {
+	weight, first, second := int32(50), int32(0), int32(1)
+	steps := map[string]v1alpha1.CanaryStep{"setWeight": {SetWeight: &weight}, "pause": {Pause: &v1alpha1.RolloutPause{}}}
+	for _, kind := range kinds {
+		sc.s.Rollout.Spec.Strategy.Canary.Steps = append(sc.s.Rollout.Spec.Strategy.Canary.Steps, steps[kind])
+	}
+	sc.s.Rollout.Status.CurrentStepIndex = &first
+	sc.plan.Transition = rollout.Transition{Kind: rollout.TransitionStep, Index: &second, Pause: v1alpha1.PauseReasonCanaryPauseStep}
 }

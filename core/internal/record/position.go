@@ -28,13 +28,15 @@ func (r *recorder) position() {
 		st.CurrentStepIndex = t.Index
 		r.edge(corev1.EventTypeNormal, v1alpha1.EventRolloutStepCompleted,
 			fmt.Sprintf("Rollout step %d/%d completed (%s)", *t.Index, len(r.s.Rollout.Spec.Strategy.Canary.Steps), t.Step))
+		if t.Pause != "" {
+			r.pause(t.Pause)
+		}
 	case rollout.TransitionSkip:
 		r.unpause()
 		st.Abort, st.AbortedAt = false, nil
 		st.CurrentStepIndex = t.Index
 	case rollout.TransitionPause:
-		st.PauseConditions = append(st.PauseConditions, v1alpha1.PauseCondition{Reason: t.Pause, StartTime: r.now()})
-		st.ControllerPause = true
+		r.pause(t.Pause)
 	case rollout.TransitionPromote:
 		r.unpause()
 		st.Abort, st.AbortedAt, st.PromoteFull = false, nil, false
@@ -62,4 +64,10 @@ func (r *recorder) position() {
 
 func (r *recorder) unpause() {
 	r.new.PauseConditions, r.new.ControllerPause = nil, false
+}
+
+// pause adds a pause condition in the name of the controller.
+func (r *recorder) pause(reason v1alpha1.PauseReason) {
+	r.new.PauseConditions = append(r.new.PauseConditions, v1alpha1.PauseCondition{Reason: reason, StartTime: r.now()})
+	r.new.ControllerPause = true
 }

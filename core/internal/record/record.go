@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
@@ -22,6 +23,10 @@ type Record struct {
 	Edges []Event
 	// Wake is when to look again without an event; zero means never.
 	Wake time.Time
+	// Changed is true for a status that differs from the stored one, MayWait for
+	// one that may be kept back for Patience, to be written with whatever comes
+	// meanwhile.
+	Changed, MayWait bool
 }
 
 // Of computes the record of a pass. The snapshot's status is not modified.
@@ -42,7 +47,8 @@ func Of(s *rollout.Snapshot, plan rollout.Plan, out rollout.Outcome) Record {
 	r.duration()
 	r.conditions()
 	r.new.Phase, r.new.Message = Phase(s.Rollout, r.new)
-	return Record{Status: r.new, Done: r.done(), Edges: r.edges, Wake: r.wake}
+	changed := !apiequality.Semantic.DeepEqual(*r.old, r.new)
+	return Record{Status: r.new, Done: r.done(), Edges: r.edges, Wake: r.wake, Changed: changed, MayWait: changed && r.mayWait()}
 }
 
 // recorder builds one Record.

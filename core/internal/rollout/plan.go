@@ -69,7 +69,8 @@ type Transition struct {
 	Kind TransitionKind
 	// Index is the step index afterwards; nil when there are no steps.
 	Index *int32
-	// Pause is the reason added by TransitionPause.
+	// Pause is the reason added by TransitionPause, or by a TransitionStep to a
+	// pause step; "" adds none.
 	Pause v1alpha1.PauseReason
 	// Message explains aborts ("Step-based analysis phase error/failed: …"),
 	// promotions ("Completed all 8 canary steps"), and resets that skip the

@@ -32,6 +32,8 @@ const behind = 100 * time.Millisecond
 
 // memory is what the process knows of its own writes; it dies with it.
 type memory struct {
+	// kept is since when a status that may wait is kept back; zero when none is.
+	kept    time.Time
 	wrote   map[types.UID]int64
 	created map[key]time.Time
 }
@@ -75,6 +77,11 @@ func (w *World) pass() {
 	}
 	rec := record.Of(s, plan, out)
 	w.tell(rec.Done)
+	if w.keeps(rec) {
+		w.requeue(earliest(rec.Wake, w.memory.kept.Add(record.Patience)), out, nil)
+		return
+	}
+	w.memory.kept = time.Time{}
 	crashed, err = w.writeStatus(s, rec.Status, out)
 	if crashed {
 		w.restart()
@@ -226,6 +233,25 @@ func (w *World) crash() bool {
 		w.Interrupt(w)
 	}
 	return w.Writes == w.CrashBefore
+}
+
+// keeps reports that the status waits for something more to say, as the real
+// controller's does.
+func (w *World) keeps(rec record.Record) bool {
+	if !rec.MayWait {
+		return false
+	}
+	if w.memory.kept.IsZero() {
+		w.memory.kept = w.now
+	}
+	return w.now.Before(w.memory.kept.Add(record.Patience))
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // writeStatus is the one status write of a pass, made only if it differs and
