@@ -165,6 +165,9 @@ type Metric struct {
 	// ConsecutiveSuccessLimit is how many successes in a row end the metric
 	// early. Nil or 0 means none do.
 	ConsecutiveSuccessLimit *intstr.IntOrString `json:"consecutiveSuccessLimit,omitempty"`
+	// RequireData makes a measurement without data inconclusive, whatever the
+	// conditions say: null, an empty list or text, or not a number. Sluice's own.
+	RequireData bool `json:"requireData,omitempty"`
 	// Provider is where the measurement comes from.
 	//
 	// +required

@@ -33,7 +33,7 @@ func (p *Plan) assess(s Snapshot, list []subject, waits []string) {
 	case fatal(v.worst) && !p.underway(s, list):
 		p.end(s.Now, v.worst, v.message)
 	case s.Run.Spec.Terminate && !p.inFlight(s, list):
-		p.end(s.Now, v1alpha1.AnalysisPhaseSuccessful, v.message)
+		p.end(s.Now, p.cutShort(list, v.worst), v.message)
 	default:
 		p.Status.Phase, p.Status.Message = v1alpha1.AnalysisPhaseRunning, join(waits)
 	}
@@ -224,17 +224,39 @@ func tally(summary *v1alpha1.RunSummary, phase v1alpha1.AnalysisPhase) {
 
 // inFlight reports whether a measurement is recorded as running or its call is
 // under way: a run that was told to terminate waits until these are cancelled.
+// It does not wait for a provider that gives no answer: a person has ended the
+// run, and what it left is cancelled when the provider is back.
 func (p *Plan) inFlight(s Snapshot, list []subject) bool {
 	for _, sub := range list {
-		result := resultOf(&p.Status, sub.metric.Name)
-		if last := lastOf(result); last != nil && last.FinishedAt == nil {
-			return true
+		call, asked := p.call(s, sub)
+		if asked && call.Verb == VerbCancel && call.Result != nil && call.Result.Waiting != "" {
+			continue
 		}
-		if _, ok := p.call(s, sub); ok {
+		if asked || unfinished(resultOf(&p.Status, sub.metric.Name)) {
 			return true
 		}
 	}
 	return false
+}
+
+// cutShort is the verdict on a run that was told to terminate. A measurement
+// that nobody could end has no verdict of its own, and is not success.
+func (p *Plan) cutShort(list []subject, worst v1alpha1.AnalysisPhase) v1alpha1.AnalysisPhase {
+	for _, sub := range list {
+		if !sub.dryRun && unfinished(resultOf(&p.Status, sub.metric.Name)) &&
+			severity[v1alpha1.AnalysisPhaseInconclusive] > severity[worst] {
+			worst = v1alpha1.AnalysisPhaseInconclusive
+		}
+	}
+	if worst == "" {
+		return v1alpha1.AnalysisPhaseSuccessful
+	}
+	return worst
+}
+
+func unfinished(result *v1alpha1.MetricResult) bool {
+	last := lastOf(result)
+	return last != nil && last.FinishedAt == nil
 }
 
 // underway reports whether a provider is being asked for a measurement right

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
@@ -49,6 +50,10 @@ func judge(metric v1alpha1.Metric, value Value, hide redactor) judgement {
 	}
 	j := judgement{value: value.text(result)}
 	success, failure := clause{name: "successCondition", source: metric.SuccessCondition}, clause{name: "failureCondition", source: metric.FailureCondition}
+	if what := noData(result); metric.RequireData && what != "" {
+		j.phase, j.message = v1alpha1.AnalysisPhaseInconclusive, hide.text(unjudged(what, hide, success, failure))
+		return j
+	}
 	for _, c := range []*clause{&success, &failure} {
 		if err := c.eval(result, hide); err != nil {
 			j.phase, j.message = v1alpha1.AnalysisPhaseError, err.Error()
@@ -104,13 +109,8 @@ func (c *clause) eval(result any, hide redactor) error {
 // it. Comparing with NaN is false, so that a failureCondition alone lets it
 // pass: people have to be able to see that.
 func lacking(result any, clauses ...clause) string {
-	what := ""
-	switch {
-	case condition.Missing(result):
-		what = "no data was returned: result is " + condition.Format(result)
-	case hasNaN(result):
-		what = "result is not a number: " + condition.Shorten(condition.Format(result), 80)
-	default:
+	what := noData(result)
+	if what == "" {
 		return ""
 	}
 	for _, c := range clauses {
@@ -121,16 +121,35 @@ func lacking(result any, clauses ...clause) string {
 	return what
 }
 
+// noData says how a result holds no data, "" when it does.
+func noData(result any) string {
+	switch {
+	case condition.Missing(result):
+		return "no data was returned: result is " + condition.Format(result)
+	case hasNaN(result):
+		return "result is not a number: " + condition.Shorten(condition.Format(result), 80)
+	}
+	return ""
+}
+
+// unjudged names the conditions that a metric with requireData did not put to a
+// result without data.
+func unjudged(what string, hide redactor, clauses ...clause) string {
+	what += "; requireData is set"
+	for _, c := range clauses {
+		if c.source != "" {
+			what += fmt.Sprintf("; %s %s was not evaluated", c.name, condition.Shorten(hide.text(c.source), maxShown))
+		}
+	}
+	return what
+}
+
 func hasNaN(result any) bool {
 	switch v := result.(type) {
 	case float64:
 		return math.IsNaN(v)
 	case []float64:
-		for _, f := range v {
-			if math.IsNaN(f) {
-				return true
-			}
-		}
+		return slices.ContainsFunc(v, math.IsNaN)
 	}
 	return false
 }

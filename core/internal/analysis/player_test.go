@@ -27,6 +27,8 @@ type player struct {
 	// crash, when set, is asked before a result is recorded: true loses it, as
 	// a restart of the controller does.
 	crash func() bool
+	// cancel, when set, answers a Cancel.
+	cancel func() error
 
 	calls  map[string]Call
 	events []Event
@@ -80,6 +82,12 @@ func (p *player) carryOut(op Op, started time.Time) {
 			call.Result.RetryAt = p.now.Add(5 * time.Second)
 		} else {
 			call.Result = measured(metric, answer, started, p.now, redactor{})
+		}
+	}
+	if op.Verb == VerbCancel && p.cancel != nil {
+		if err := p.cancel(); err != nil {
+			call.Result = waitFor("fake", err)
+			call.Result.RetryAt = p.now.Add(5 * time.Second)
 		}
 	}
 	if p.crash != nil && p.crash() {

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/analysis/condition"
 )
 
 // maxStatus bounds a status object: etcd refuses writes of more than 1.5 MiB,
@@ -182,12 +183,52 @@ func (p *Plan) trim(run *v1alpha1.AnalysisRun, list []subject) {
 		longest.Measurements = slices.Clone(longest.Measurements[drop:])
 		dropped[longest.Name] = true
 	}
+	p.shed()
 	for _, sub := range list {
 		if dropped[sub.metric.Name] {
 			result := resultOf(&p.Status, sub.metric.Name)
 			p.Ops = append(p.Ops, Op{Verb: VerbCollect, Metric: sub.metric.Name, Index: sub.index, Keep: keptIDs(run, result)})
 		}
 	}
+}
+
+// shed gives up what can be missed when one measurement of each metric is still
+// too much: what providers say about metrics, then about measurements, then the
+// ends of values and messages. The state of what is in flight always stays.
+func (p *Plan) shed() {
+	results := p.Status.MetricResults
+	for _, lighten := range []func(*v1alpha1.MetricResult, *v1alpha1.Measurement){
+		func(r *v1alpha1.MetricResult, _ *v1alpha1.Measurement) { r.Metadata = nil },
+		func(_ *v1alpha1.MetricResult, m *v1alpha1.Measurement) {
+			state, pending := m.Metadata[stateKey]
+			m.Metadata = nil
+			if pending {
+				m.Metadata = map[string]string{stateKey: state}
+			}
+		},
+		func(r *v1alpha1.MetricResult, m *v1alpha1.Measurement) {
+			r.Message, m.Message, m.Value = shedText(r.Message), shedText(m.Message), shedText(m.Value)
+		},
+	} {
+		if size(p.Status) <= maxStatus {
+			return
+		}
+		for i := range results {
+			for k := range results[i].Measurements {
+				lighten(&results[i], &results[i].Measurements[k])
+			}
+		}
+	}
+}
+
+// shedText is what is left of a text when there is no room. What was cut once is
+// not cut again: a status that changes with each pass would be written for ever.
+func shedText(s string) string {
+	const most = 128
+	if len(s) <= 2*most {
+		return s
+	}
+	return condition.Shorten(s, most)
 }
 
 // longest is the result with most measurements, nil when none has more than

@@ -68,12 +68,22 @@ func duration(d v1alpha1.DurationString) (time.Duration, error) {
 	return parsed, err
 }
 
+// Bounds of a run: what is kept of each metric in its status, even at the least,
+// has to fit into one object.
+const (
+	maxMetrics = 128
+	maxName    = 253
+)
+
 // Validate reports the first thing that keeps a run from being measured: its
 // arguments, metrics, limits, conditions, providers and rules. Secrets are not
 // looked at. The wording of limits is Argo's, which clients know.
 func Validate(spec v1alpha1.AnalysisRunSpec) error {
 	if len(spec.Metrics) == 0 {
 		return errors.New("no metrics specified")
+	}
+	if n := len(spec.Metrics); n > maxMetrics {
+		return fmt.Errorf("%d metrics specified, at most %d are measured in one run: divide them among several analyses", n, maxMetrics)
 	}
 	names := map[string]bool{}
 	for i, stored := range spec.Metrics {
@@ -99,6 +109,9 @@ func Validate(spec v1alpha1.AnalysisRunSpec) error {
 func validateMetric(metric v1alpha1.Metric) error {
 	if metric.Name == "" {
 		return errors.New("name must be set")
+	}
+	if n := len(metric.Name); n > maxName {
+		return fmt.Errorf("name has %d bytes, at most %d are allowed", n, maxName)
 	}
 	limits, err := LimitsOf(metric)
 	if err != nil {
