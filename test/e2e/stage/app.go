@@ -212,6 +212,7 @@ func (a *App) Read(kind, name string) map[string]any {
 
 var groups = map[string]string{
 	"Rollout": "argoproj.io/v1alpha1", "AnalysisRun": "argoproj.io/v1alpha1", "AnalysisTemplate": "argoproj.io/v1alpha1",
+	"Experiment": "argoproj.io/v1alpha1", "Secret": "v1",
 	"HTTPRoute": "gateway.networking.k8s.io/v1", "ReplicaSet": "apps/v1", "Service": "v1", "Pod": "v1",
 }
 

@@ -175,6 +175,11 @@ func (a *App) Dump() string {
 		text, _ := yaml.Marshal(run.Status)
 		fmt.Fprintf(&b, "%s terminate=%v\n%s", name, run.Spec.Terminate, text)
 	}
+	part("experiments")
+	for name, ex := range w.Experiments {
+		text, _ := yaml.Marshal(ex.Status)
+		fmt.Fprintf(&b, "%s terminate=%v\n%s", name, ex.Spec.Terminate, text)
+	}
 	part("route")
 	text, _ = yaml.Marshal(map[string]any{"labels": w.Route.Labels, "spec": w.Route.Spec, "status": w.Route.Status})
 	b.Write(text)
@@ -182,7 +187,7 @@ func (a *App) Dump() string {
 	var list corev1.EventList
 	if err := a.stage.Client.List(a.ctx, &list, client.InNamespace(a.Namespace)); err == nil {
 		for _, e := range list.Items {
-			if e.InvolvedObject.Kind == "AnalysisRun" || e.Type == corev1.EventTypeWarning {
+			if e.InvolvedObject.Kind == "AnalysisRun" || e.InvolvedObject.Kind == "Experiment" || e.Type == corev1.EventTypeWarning {
 				fmt.Fprintf(&b, "%s/%s %s: %s\n", e.InvolvedObject.Kind, e.InvolvedObject.Name, e.Reason, e.Message)
 			}
 		}
@@ -202,4 +207,21 @@ func (a *App) RequireWeights(want ...int) {
 	if got := strings.Join(a.Weights(), " "); got != text {
 		a.t.Fatalf("weights were %s, want %s\n%s", got, text, a.Dump())
 	}
+}
+
+// AwaitEventOf waits for an event on any object of the App.
+func (a *App) AwaitEventOf(kind, name, reason string) {
+	a.t.Helper()
+	a.Await("event "+reason+" on "+kind+" "+name, func(World) bool {
+		var list corev1.EventList
+		if err := a.stage.Client.List(a.ctx, &list, client.InNamespace(a.Namespace)); err != nil {
+			return false
+		}
+		for _, e := range list.Items {
+			if e.InvolvedObject.Kind == kind && e.InvolvedObject.Name == name && e.Reason == reason {
+				return true
+			}
+		}
+		return false
+	})
 }

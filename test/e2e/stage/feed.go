@@ -48,6 +48,7 @@ type feed struct {
 var watched = []schema.GroupVersionResource{
 	v1alpha1.GroupVersion.WithResource("rollouts"),
 	v1alpha1.GroupVersion.WithResource("analysisruns"),
+	v1alpha1.GroupVersion.WithResource("experiments"),
 	appsv1.SchemeGroupVersion.WithResource("replicasets"),
 	corev1.SchemeGroupVersion.WithResource("services"),
 	corev1.SchemeGroupVersion.WithResource("events"),
@@ -58,7 +59,8 @@ func (s *Stage) newFeed(t testing.TB, namespace string) *feed {
 	t.Helper()
 	f := &feed{
 		world: World{Others: map[string]*v1alpha1.Rollout{}, Services: map[string]*corev1.Service{},
-			Sets: map[string]*appsv1.ReplicaSet{}, Runs: map[string]*v1alpha1.AnalysisRun{}},
+			Sets: map[string]*appsv1.ReplicaSet{}, Runs: map[string]*v1alpha1.AnalysisRun{},
+			Experiments: map[string]*v1alpha1.Experiment{}},
 		last: map[string]string{}, counts: map[string]int32{}, changed: make(chan struct{}),
 	}
 	factory := dynamicinformer.NewFilteredDynamicSharedInformerFactory(s.dynamic, 0, namespace, nil)
@@ -119,6 +121,11 @@ func (f *feed) take(obj any, gone bool) {
 		if run := f.world.Runs[u.GetName()]; run != nil {
 			f.fact(run, u.GetName(), string(run.Status.Phase))
 		}
+	case "Experiment":
+		put(f.world.Experiments, u, gone)
+		if ex := f.world.Experiments[u.GetName()]; ex != nil {
+			f.fact(ex, u.GetName(), string(ex.Status.Phase))
+		}
 	case "Event":
 		f.event(u, gone)
 	}
@@ -168,6 +175,7 @@ func (f *feed) now() (World, <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	w := f.world
+	w.Experiments = maps.Clone(w.Experiments)
 	w.Others, w.Services, w.Sets, w.Runs = maps.Clone(w.Others), maps.Clone(w.Services), maps.Clone(w.Sets), maps.Clone(w.Runs)
 	return w, f.changed
 }

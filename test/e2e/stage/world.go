@@ -21,6 +21,8 @@ type World struct {
 	Services map[string]*corev1.Service
 	Sets     map[string]*appsv1.ReplicaSet
 	Runs     map[string]*v1alpha1.AnalysisRun
+	// Experiments by name.
+	Experiments map[string]*v1alpha1.Experiment
 }
 
 // Status of the Rollout.
