@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"net/url"
 	"regexp"
 	"strings"
@@ -31,8 +29,18 @@ type config struct {
 	Insecure bool     `json:"insecure"`
 	Headers  []header `json:"headers"`
 
-	RangeQuery     json.RawMessage `json:"rangeQuery"`
-	Authentication authentication  `json:"authentication"`
+	// RangeQuery makes it a range query. Nil: an instant query.
+	RangeQuery     *rangeQuery    `json:"rangeQuery"`
+	Authentication authentication `json:"authentication"`
+}
+
+// rangeQuery says which time a range query covers.
+type rangeQuery struct {
+	// Start and End are expressions for a time, such as now() - duration("5m").
+	Start string `json:"start"`
+	End   string `json:"end"`
+	// Step is the time between two points, such as 1m.
+	Step string `json:"step"`
 }
 
 // header is sent with every request. Its value may be a secret and appears in no message.
@@ -41,23 +49,36 @@ type header struct {
 	Value string `json:"value"`
 }
 
-// authentication is known so that Argo's serialised form decodes, which has empty blocks in it. It does nothing yet.
+// authentication is how to log in; of the blocks that are not empty there is at most one. Argo's serialised form has empty
+// ones in it.
 type authentication struct {
-	BasicAuth struct {
-		Username string `json:"username"`
-		Password string `json:"password"`
-	} `json:"basicAuth"`
-	OAuth2 struct {
-		TokenURL     string   `json:"tokenUrl"`
-		ClientID     string   `json:"clientId"`
-		ClientSecret string   `json:"clientSecret"`
-		Scopes       []string `json:"scopes"`
-	} `json:"oauth2"`
-	SigV4 struct {
-		Region  string `json:"region"`
-		Profile string `json:"profile"`
-		RoleARN string `json:"roleArn"`
-	} `json:"sigv4"`
+	BasicAuth basicAuth `json:"basicAuth"`
+	OAuth2    oauth2    `json:"oauth2"`
+	SigV4     sigV4     `json:"sigv4"`
+}
+
+type basicAuth struct {
+	Username string `json:"username"`
+	Password string `json:"password"`
+}
+
+// oauth2 gets a token with client credentials, RFC 6749 section 4.4.
+type oauth2 struct {
+	TokenURL     string   `json:"tokenUrl"`
+	ClientID     string   `json:"clientId"`
+	ClientSecret string   `json:"clientSecret"`
+	Scopes       []string `json:"scopes"`
+}
+
+func (o oauth2) empty() bool {
+	return o.TokenURL == "" && o.ClientID == "" && o.ClientSecret == "" && len(o.Scopes) == 0
+}
+
+// sigV4 signs requests for Amazon Managed Service for Prometheus. Credentials come from where AWS's SDK looks for them.
+type sigV4 struct {
+	Region  string `json:"region"`
+	Profile string `json:"profile"`
+	RoleARN string `json:"roleArn"`
 }
 
 // processConfig is the `config` of the plugin's entry in the host's configuration.
@@ -73,6 +94,9 @@ type request struct {
 	timeout  time.Duration
 	insecure bool
 	headers  []header
+	login    authentication
+	// span is nil for an instant query.
+	span *span
 }
 
 func parseProcessConfig(raw []byte) (processConfig, error) {
@@ -91,10 +115,7 @@ func parseConfig(raw []byte, defaults processConfig) (request, error) {
 	if err != nil {
 		return request{}, err
 	}
-	if err := c.checkUnsupported(); err != nil {
-		return request{}, err
-	}
-	r := request{query: c.Query, timeout: defaultTimeout, insecure: c.Insecure, headers: c.Headers}
+	r := request{query: c.Query, timeout: defaultTimeout, insecure: c.Insecure, headers: c.Headers, login: c.Authentication}
 	if strings.TrimSpace(c.Query) == "" {
 		return request{}, plugin.InvalidConfig("query", "is empty: want a PromQL expression")
 	}
@@ -110,6 +131,13 @@ func parseConfig(raw []byte, defaults processConfig) (request, error) {
 		c.Address = defaults.Address
 	}
 	if r.address, err = parseAddress(c.Address); err != nil {
+		return request{}, err
+	}
+
+	if r.span, err = parseSpan(c.RangeQuery); err != nil {
+		return request{}, err
+	}
+	if err := c.Authentication.check(); err != nil {
 		return request{}, err
 	}
 
@@ -145,20 +173,29 @@ func checkHeaders(headers []header) error {
 	return nil
 }
 
-// checkUnsupported refuses what Argo's provider can do and this one cannot: to ignore it would measure something else.
-func (c config) checkUnsupported() error {
-	auth := c.Authentication
-	switch {
-	case len(c.RangeQuery) > 0 && !bytes.Equal(c.RangeQuery, []byte("null")):
-		return plugin.InvalidConfig("rangeQuery", "range queries are not supported yet: "+
-			"use an instant query over a range, such as avg_over_time(…[5m])")
-	case auth.BasicAuth.Username != "" || auth.BasicAuth.Password != "":
-		return plugin.InvalidConfig("authentication.basicAuth", "is not supported yet: send an Authorization header with headers")
-	case auth.OAuth2.TokenURL != "" || auth.OAuth2.ClientID != "" || auth.OAuth2.ClientSecret != "" || len(auth.OAuth2.Scopes) > 0:
-		return plugin.InvalidConfig("authentication.oauth2", "is not supported yet: send an Authorization header with headers")
-	case auth.SigV4.Region != "" || auth.SigV4.Profile != "" || auth.SigV4.RoleARN != "":
-		return plugin.InvalidConfig("authentication.sigv4", "is not supported yet")
-	default:
-		return nil
+// check refuses half a login: to leave it out would ask as somebody else.
+func (a authentication) check() error {
+	const at = "authentication."
+	kinds := 0
+	for _, set := range []bool{a.BasicAuth != basicAuth{}, !a.OAuth2.empty(), a.SigV4 != sigV4{}} {
+		if set {
+			kinds++
+		}
 	}
+	switch {
+	case kinds > 1:
+		return plugin.InvalidConfig("authentication", "sets more than one of basicAuth, oauth2 and sigv4: set one")
+	case a.BasicAuth != basicAuth{} && a.BasicAuth.Username == "":
+		return plugin.InvalidConfig(at+"basicAuth.username", "is empty: set both username and password")
+	case a.BasicAuth != basicAuth{} && a.BasicAuth.Password == "":
+		return plugin.InvalidConfig(at+"basicAuth.password", "is empty: set both username and password")
+	case !a.OAuth2.empty() && (a.OAuth2.ClientID == "" || a.OAuth2.ClientSecret == ""):
+		return plugin.InvalidConfig(at+"oauth2", "wants tokenUrl, clientId and clientSecret")
+	case !a.OAuth2.empty():
+		if u, err := url.Parse(a.OAuth2.TokenURL); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+			return plugin.InvalidConfig(at+"oauth2.tokenUrl", "is not an http or https URL")
+		}
+	}
+
+	return nil
 }

@@ -51,11 +51,15 @@ func TestParseConfigRefuses(t *testing.T) {
 		"no name of a header": {
 			`{"query":"up","address":"http://p","headers":[{"key":"ok","value":"x"},{"key":"a b","value":"x"}]}`, "headers[1].key", "not the name",
 		},
-		"a header of two lines": {`{"query":"up","address":"http://p","headers":[{"key":"a","value":"b\r\nc: d"}]}`, "headers[0].value", "more than one line"},
-		"a range query":         {`{"query":"up","rangeQuery":{"start":"now()","end":"now()","step":"1m"}}`, "rangeQuery", "not supported yet"},
-		"basic auth":            {`{"query":"up","authentication":{"basicAuth":{"username":"a"}}}`, "authentication.basicAuth", "not supported yet"},
-		"oauth2":                {`{"query":"up","authentication":{"oauth2":{"scopes":["a"]}}}`, "authentication.oauth2", "not supported yet"},
-		"sigv4":                 {`{"query":"up","authentication":{"sigv4":{"region":"a"}}}`, "authentication.sigv4", "not supported yet"},
+		"a header of two lines":   {`{"query":"up","address":"http://p","headers":[{"key":"a","value":"b\r\nc: d"}]}`, "headers[0].value", "more than one line"},
+		"a range without a step":  {`{"query":"up","address":"http://p","rangeQuery":{"start":"now()","end":"now()"}}`, "rangeQuery.step", "want the time between two points"},
+		"a range without an end":  {`{"query":"up","address":"http://p","rangeQuery":{"start":"now()","step":"1m"}}`, "rangeQuery.end", "want an expression for a time"},
+		"a range of nonsense":     {`{"query":"up","address":"http://p","rangeQuery":{"start":"now(","end":"now()","step":"1m"}}`, "rangeQuery.start", "want an expression for a time"},
+		"half of basic auth":      {`{"query":"up","address":"http://p","authentication":{"basicAuth":{"username":"a"}}}`, "authentication.basicAuth.password", "is empty"},
+		"the other half":          {`{"query":"up","address":"http://p","authentication":{"basicAuth":{"password":"a"}}}`, "authentication.basicAuth.username", "is empty"},
+		"oauth2 without a client": {`{"query":"up","address":"http://p","authentication":{"oauth2":{"tokenUrl":"http://t"}}}`, "authentication.oauth2", "wants tokenUrl, clientId and clientSecret"},
+		"oauth2 without a URL":    {`{"query":"up","address":"http://p","authentication":{"oauth2":{"tokenUrl":"t","clientId":"a","clientSecret":"b"}}}`, "authentication.oauth2.tokenUrl", "not an http or https URL"},
+		"two ways to log in":      {`{"query":"up","address":"http://p","authentication":{"basicAuth":{"username":"a","password":"b"},"sigv4":{"region":"x"}}}`, "authentication", "more than one"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := parseConfig([]byte(tc.config), processConfig{})

@@ -35,6 +35,7 @@ func fixture(t *testing.T) conformance.ProviderFixture {
 
 	return conformance.ProviderFixture{
 		Process: fmt.Sprintf(`{"address":%q}`, good),
+		Egress:  []string{"127.0.0.0/8"},
 		Config:  `{"query":"up"}`,
 		Check: func(answer *metricv1.MeasureResponse) error {
 			if got := answer.GetValue().GetVector().GetValues(); len(got) != 1 || got[0] != 0.95 {

@@ -5,13 +5,14 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"sync/atomic"
 
 	apiv1 "github.com/prometheus/client_golang/api/prometheus/v1"
 
+	"github.com/sluice-rollouts/sluice/sdk/egress"
 	"github.com/sluice-rollouts/sluice/sdk/metricprovider"
 	"github.com/sluice-rollouts/sluice/sdk/plugin"
 )
@@ -23,6 +24,9 @@ const (
 	maxWarnings = 2 << 10
 	maxDetail   = 256
 )
+
+// addressEnv is where Argo Rollouts looks for the default address. It reaches the process if its entry passes it.
+const addressEnv = "ARGO_ROLLOUTS_PROMETHEUS_ADDRESS"
 
 // Keys users know from Argo's provider.
 const (
@@ -36,23 +40,24 @@ var schema []byte
 //go:embed process-schema.json
 var processSchema []byte
 
-// provider asks Prometheus. Only its default address and idle connections live longer than a call.
+// provider asks Prometheus. Only its default address, the rules about addresses and idle connections live longer than a
+// call.
 type provider struct {
-	defaults         atomic.Pointer[processConfig]
-	verify, noVerify http.RoundTripper
+	defaults atomic.Pointer[processConfig]
+	guard    *egress.Guard
 }
 
 var _ metricprovider.Provider = (*provider)(nil)
 
 func newProvider() *provider {
-	p := &provider{verify: newTransport(false), noVerify: newTransport(true)}
-	p.defaults.Store(&processConfig{})
+	p := &provider{guard: egress.NewGuard()}
+	p.defaults.Store(&processConfig{Address: os.Getenv(addressEnv)})
 
 	return p
 }
 
 func (p *provider) info() plugin.Info {
-	return plugin.Info{Name: "prometheus", Version: "0.1.0", ConfigSchema: processSchema, Configure: p.configure}
+	return plugin.Info{Name: "prometheus", Version: "0.1.0", ConfigSchema: processSchema, Configure: p.configure, Egress: p.guard.Set}
 }
 
 func (p *provider) service() plugin.Service {
@@ -64,6 +69,9 @@ func (p *provider) configure(_ context.Context, raw []byte) error {
 	if err != nil {
 		return err
 	}
+	if c.Address == "" {
+		c.Address = os.Getenv(addressEnv)
+	}
 	p.defaults.Store(&c)
 
 	return nil
@@ -71,7 +79,10 @@ func (p *provider) configure(_ context.Context, raw []byte) error {
 
 // Validate checks the configuration. It asks nobody.
 func (p *provider) Validate(_ context.Context, req *metricprovider.ValidateRequest) error {
-	_, err := parseConfig(req.Config, *p.defaults.Load())
+	r, err := parseConfig(req.Config, *p.defaults.Load())
+	if err == nil && r.login.SigV4 != (sigV4{}) && !r.signed() {
+		req.Warnf("authentication.sigv4 has no effect: %s is not Amazon Managed Service for Prometheus", r.address.Host)
+	}
 
 	return err
 }
@@ -83,12 +94,7 @@ func (p *provider) Measure(ctx context.Context, req *metricprovider.MeasureReque
 	if err != nil {
 		return nil, err
 	}
-	transport := p.verify
-	if r.insecure {
-		transport = p.noVerify
-	}
-
-	answer, warnings, err := ask(ctx, r, transport)
+	answer, warnings, err := p.ask(ctx, r)
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("asking Prometheus: %w", context.Cause(ctx))
 	}
@@ -117,10 +123,13 @@ func explain(r request, err error) string {
 	var (
 		refused *apiv1.Error
 		failed  *url.Error
+		large   *egress.TooLargeError
 	)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return cut(fmt.Sprintf("%s gave no answer within %v", at, r.timeout), maxMessage)
+	case errors.As(err, &large):
+		return cut(fmt.Sprintf("%s: %v: aggregate in the query", at, large), maxMessage)
 	case errors.As(err, &refused):
 		text := fmt.Sprintf("%s: %s: %s", at, refused.Type, withoutDump(refused.Msg))
 		if detail := oneLine(refused.Detail); detail != "" {
@@ -130,7 +139,7 @@ func explain(r request, err error) string {
 		return cut(oneLine(text), maxMessage)
 	case errors.As(err, &failed):
 		return cut(oneLine(fmt.Sprintf("%s: %v", at, failed.Err)), maxMessage) // Without the URL in front.
-	case errors.Is(err, errTooLarge), errors.Is(err, errHistogram):
+	case errors.Is(err, errHistogram), errors.Is(err, errMoment), errors.Is(err, errLogin):
 		return cut(fmt.Sprintf("%s: %v", at, err), maxMessage)
 	}
 

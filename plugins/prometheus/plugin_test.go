@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/sluice-rollouts/sluice/sdk/egress"
 	"github.com/sluice-rollouts/sluice/sdk/metricprovider"
 )
 
@@ -54,9 +55,20 @@ func block(t *testing.T, c map[string]any) []byte {
 	return raw
 }
 
+// permitted is a provider that may ask the servers of these tests, as an administrator would have to allow it.
+func permitted(t *testing.T) *provider {
+	t.Helper()
+	rules, err := egress.Parse([]string{"127.0.0.0/8", "10.244.0.0/16"}, nil)
+	require.NoError(t, err)
+	p := newProvider()
+	p.guard.Set(rules)
+
+	return p
+}
+
 func measure(t *testing.T, c map[string]any) *metricprovider.Measurement {
 	t.Helper()
-	m, err := newProvider().Measure(t.Context(), &metricprovider.MeasureRequest{Config: block(t, c)})
+	m, err := permitted(t).Measure(t.Context(), &metricprovider.MeasureRequest{Config: block(t, c)})
 	require.NoError(t, err)
 
 	return m
@@ -115,7 +127,7 @@ func TestMeasureFailures(t *testing.T) {
 		"a number out of range":  {http.StatusOK, success("scalar", `[1,"1e400"]`), "value out of range"},
 		"native histograms":      {http.StatusOK, success("vector", `[{"metric":{},"histogram":[1,{"count":"1","sum":"1","buckets":[]}]}]`), "native histograms"},
 		"ranges of native ones":  {http.StatusOK, success("matrix", `[{"metric":{},"histograms":[[1,{"count":"1","sum":"1","buckets":[]}]]}]`), "native histograms"},
-		"more than it may":       {http.StatusOK, success("string", `"`+strings.Repeat("x", maxBody)+`"`), "larger than 1 MiB"},
+		"more than it may":       {http.StatusOK, success("string", `"`+strings.Repeat("x", egress.DefaultMaxBody)+`"`), "larger than 1 MiB"},
 		"an essay about a fault": {http.StatusBadGateway, strings.Repeat("é", 100_000), "server_error: server error: 502: éé"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -285,7 +297,7 @@ func TestSilenceIsAnAnswer(t *testing.T) {
 func TestNoAnswerWhenTheHostGivesUp(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := newProvider().Measure(ctx, &metricprovider.MeasureRequest{Config: block(t, map[string]any{"address": hang(t)})})
+	_, err := permitted(t).Measure(ctx, &metricprovider.MeasureRequest{Config: block(t, map[string]any{"address": hang(t)})})
 	assert.ErrorIs(t, err, context.Canceled)
 }
 
@@ -296,7 +308,7 @@ func TestInvalidConfigIsNoMeasurement(t *testing.T) {
 }
 
 func TestDefaultAddress(t *testing.T) {
-	p := newProvider()
+	p := permitted(t)
 	require.NoError(t, p.configure(t.Context(), fmt.Appendf(nil, `{"address":%q}`, serve(t, http.StatusOK, success("scalar", `[1,"3"]`)))))
 	m, err := p.Measure(t.Context(), &metricprovider.MeasureRequest{Config: []byte(`{"query":"up"}`)})
 	require.NoError(t, err)

@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"time"
 
@@ -14,102 +11,65 @@ import (
 	apiv1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
 
+	"github.com/sluice-rollouts/sluice/sdk/egress"
 	"github.com/sluice-rollouts/sluice/sdk/metricprovider"
 )
 
-const (
-	// maxBody bounds an answer, after decompression. A million samples are no metric.
-	maxBody = 1 << 20
-	// maxRedirects bounds how far a request is sent around.
-	maxRedirects = 3
-)
-
-var errTooLarge = fmt.Errorf("the answer is larger than %d MiB: aggregate in the query", maxBody>>20)
-
-// newTransport returns a transport that is shared by all measurements. Its timeouts are Argo's.
-func newTransport(insecure bool) http.RoundTripper {
-	return &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		TLSHandshakeTimeout:    10 * time.Second,
-		TLSClientConfig:        &tls.Config{InsecureSkipVerify: insecure}, //nolint:gosec // the metric's own choice
-		ForceAttemptHTTP2:      true,
-		MaxIdleConns:           100,
-		IdleConnTimeout:        90 * time.Second,
-		MaxResponseHeaderBytes: 64 << 10,
-	}
-}
-
-// ask sends the instant query. Prometheus evaluates it at its own now, so that clocks need not agree.
-func ask(ctx context.Context, r request, transport http.RoundTripper) (model.Value, apiv1.Warnings, error) {
+// ask sends the query. Prometheus evaluates an instant query at its own now, so that clocks need not agree.
+func (p *provider) ask(ctx context.Context, r request) (model.Value, apiv1.Warnings, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
+	var transport http.RoundTripper = p.guard.Transport(egress.Options{Insecure: r.insecure})
+	transport, err := login(ctx, r, transport)
+	if err != nil {
+		return nil, nil, err
+	}
+	guarded := p.guard.Client(egress.Options{Timeout: -1})
 	client, err := api.NewClient(api.Config{
 		Address: r.address.String(),
-		Client:  &http.Client{Transport: &guarded{r, transport}, CheckRedirect: checkRedirect},
+		Client:  &http.Client{Transport: &headed{r, transport}, CheckRedirect: guarded.CheckRedirect},
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-
-	return apiv1.NewAPI(client).Query(ctx, r.query, time.Time{})
-}
-
-func checkRedirect(_ *http.Request, via []*http.Request) error {
-	if len(via) > maxRedirects {
-		return fmt.Errorf("stopped after %d redirects", maxRedirects)
+	if r.span == nil {
+		return apiv1.NewAPI(client).Query(ctx, r.query, time.Time{})
+	}
+	covered, err := r.span.at(time.Now())
+	if err != nil {
+		return nil, nil, err
 	}
 
-	return nil
+	return apiv1.NewAPI(client).QueryRange(ctx, r.query, covered)
 }
 
-// guarded adds the metric's headers to a request and bounds its answer.
-type guarded struct {
+// headed adds the metric's headers to a request.
+type headed struct {
 	request request
 	next    http.RoundTripper
 }
 
-func (g *guarded) RoundTrip(req *http.Request) (*http.Response, error) {
-	if g.trusts(req) {
+// RoundTrip implements http.RoundTripper.
+func (g *headed) RoundTrip(req *http.Request) (*http.Response, error) {
+	if g.request.trusts(req) {
 		req = req.Clone(req.Context()) // A RoundTripper must not change its request.
 		for _, h := range g.request.headers {
 			req.Header.Set(h.Key, h.Value)
 		}
 	}
-	resp, err := g.next.RoundTrip(req)
-	if err != nil {
-		return nil, err
-	}
-	resp.Body = &limited{ReadCloser: resp.Body, left: maxBody}
 
-	return resp, nil
+	return g.next.RoundTrip(req)
 }
 
 // trusts says whether a request goes where the metric's author sent it. Headers often hold a credential: a redirect does
 // not get to take them to another host, or out of TLS.
-func (g *guarded) trusts(req *http.Request) bool {
-	to := g.request.address
+func (r request) trusts(req *http.Request) bool {
+	to := r.address
 	if req.URL.Hostname() != to.Hostname() {
 		return false
 	}
 
 	return req.URL.Scheme == to.Scheme || req.URL.Scheme == "https"
-}
-
-// limited fails a body that goes on after left bytes, where io.LimitReader would pass it off as complete.
-type limited struct {
-	io.ReadCloser
-
-	left int
-}
-
-func (l *limited) Read(p []byte) (int, error) {
-	n, err := l.ReadCloser.Read(p[:min(len(p), l.left+1)])
-	if l.left -= n; l.left < 0 {
-		return 0, errTooLarge
-	}
-
-	return n, err
 }
 
 // convert turns an answer into a value. NaN and infinities are numbers. A range of samples becomes one list, series after

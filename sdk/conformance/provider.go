@@ -18,6 +18,8 @@ import (
 type ProviderFixture struct {
 	// Process is the process-level configuration for Configure. Empty: none.
 	Process string
+	// Egress are the entries of egress.allow that the blocks below need, such as the loopback addresses of a test. Nil: none.
+	Egress []string
 	// Config is the provider's block of a metric, as JSON, that measures. Required.
 	Config string
 	// Check looks at the outcome of a measurement with Config. Nil: any value or verdict will do.
@@ -67,7 +69,7 @@ func MetricProvider(ctx context.Context, launch Launcher, fixture ProviderFixtur
 	defer conn.Close()
 
 	service := metricv1.MetricProvider_ServiceDesc.ServiceName
-	described, err := introduce(ctx, conn, fixture.Process, service)
+	described, err := introduce(ctx, conn, fixture.Process, service, fixture.Egress...)
 	if err != nil {
 		return Report{}, err
 	}

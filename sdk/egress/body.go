@@ -12,7 +12,11 @@ type TooLargeError struct {
 }
 
 func (e *TooLargeError) Error() string {
-	return fmt.Sprintf("the answer is larger than %d KiB", e.Limit>>10)
+	if mib := e.Limit >> 20; mib > 0 && mib<<20 == e.Limit {
+		return fmt.Sprintf("the answer is larger than %d MiB", mib)
+	}
+
+	return fmt.Sprintf("the answer is larger than %d bytes", e.Limit)
 }
 
 // limited fails a body that goes on after left bytes, where io.LimitReader would pass it off as complete.
