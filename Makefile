@@ -6,7 +6,7 @@ BIN := bin
 # Race detection needs a C compiler; without one the tests run all the same.
 RACE := $(shell $(GO) env CC | xargs -I{} sh -c 'command -v {} >/dev/null 2>&1 && echo -race')
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-BUNDLED := gatewayapi prometheus
+BUNDLED := $(notdir $(patsubst %/main.go,%,$(wildcard plugins/*/main.go)))
 
 .DEFAULT_GOAL := help
 
