@@ -145,8 +145,8 @@ func (c *cluster) grants(group, kind string, verb lifecyclev1.Verb) bool {
 	})
 }
 
-// apply performs the writes of one answer. It refuses what the host would refuse.
-func (c *cluster) apply(namespace string, writes []*typesv1.Write) error {
+// apply performs the writes of one answer for the object that calls. It refuses what the host would refuse.
+func (c *cluster) apply(namespace, owner string, writes []*typesv1.Write) error {
 	seen := map[objects.Ref]bool{}
 	for _, write := range writes {
 		object, err := objects.Parse(write.GetJson())
@@ -157,7 +157,7 @@ func (c *cluster) apply(namespace string, writes []*typesv1.Write) error {
 			return fmt.Errorf("writes %v twice in one answer", object.Ref)
 		}
 		seen[object.Ref] = true
-		if err := c.applyOne(namespace, write.GetOperation(), object); err != nil {
+		if err := c.applyOne(namespace, owner, write.GetOperation(), object); err != nil {
 			return fmt.Errorf("%v of %v: %w", write.GetOperation(), object.Ref, err)
 		}
 	}
@@ -165,7 +165,7 @@ func (c *cluster) apply(namespace string, writes []*typesv1.Write) error {
 	return c.checkForeign()
 }
 
-func (c *cluster) applyOne(namespace string, operation typesv1.Write_Operation, object *objects.Object) error {
+func (c *cluster) applyOne(namespace, owner string, operation typesv1.Write_Operation, object *objects.Object) error {
 	verb := map[typesv1.Write_Operation]lifecyclev1.Verb{
 		typesv1.Write_OPERATION_CREATE: lifecyclev1.Verb_VERB_CREATE,
 		typesv1.Write_OPERATION_UPDATE: lifecyclev1.Verb_VERB_UPDATE,
@@ -185,6 +185,7 @@ func (c *cluster) applyOne(namespace string, operation typesv1.Write_Operation, 
 		}
 		object.Set(fmt.Sprintf("created-%d", c.revision), "metadata", "uid")
 		object.Set(1, "metadata", "generation")
+		object.Set([]any{map[string]any{"uid": owner, "controller": true}}, "metadata", "ownerReferences")
 		c.created[object.Ref] = true
 
 		return c.store(object)

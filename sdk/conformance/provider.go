@@ -168,7 +168,7 @@ func (s *providerSuite) measure(ctx context.Context, c *cluster, id, block strin
 		if err != nil {
 			return nil, err
 		}
-		if err := c.apply(s.fixture.Target.Namespace, answer.GetWrites()); err != nil {
+		if err := c.apply(s.fixture.Target.Namespace, s.fixture.Target.UID, answer.GetWrites()); err != nil {
 			return nil, err
 		}
 		if answer.GetOutcome() == nil {

@@ -206,7 +206,7 @@ func (s *providerSuite) cleanup(c *cluster, call func([]*typesv1.NeedResult) (cl
 		if err != nil {
 			return err
 		}
-		if err := c.apply(s.fixture.Target.Namespace, answer.GetWrites()); err != nil {
+		if err := c.apply(s.fixture.Target.Namespace, s.fixture.Target.UID, answer.GetWrites()); err != nil {
 			return err
 		}
 		if answer.GetDone() {

@@ -145,7 +145,7 @@ func (s *routerSession) stage(ctx context.Context, traffic *routerv1.Traffic, re
 		return 0, err
 	}
 
-	return len(writes), s.cluster.apply(s.target.GetNamespace(), writes)
+	return len(writes), s.cluster.apply(s.target.GetNamespace(), s.target.GetUid(), writes)
 }
 
 // settle brings about traffic, stage by stage, as the core does: observe, route if something differs, wait for the data

@@ -189,7 +189,7 @@ func (e *execution) once(ctx context.Context, verb stepVerb, keep bool) (stepAns
 	case len(answer.GetState()) > step.MaxState:
 		return nil, fmt.Errorf("state has %d bytes, more than %d", len(answer.GetState()), step.MaxState)
 	}
-	if err := e.cluster.apply(e.suite.fixture.Target.Namespace, answer.GetWrites()); err != nil {
+	if err := e.cluster.apply(e.suite.fixture.Target.Namespace, e.suite.fixture.Target.UID, answer.GetWrites()); err != nil {
 		return nil, err
 	}
 	if keep {

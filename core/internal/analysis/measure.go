@@ -87,6 +87,10 @@ func (c *Calls) prepare(ctx context.Context, run *v1alpha1.AnalysisRun, op Op) (
 	a.request = Request{
 		Run: run, Metric: metric, Plugin: plugin, Config: config, MeasurementID: op.MeasurementID, State: op.State,
 	}
+	if len(read) > 0 {
+		hide := a.hide
+		a.request.Leaks = func(text []byte) bool { return hide.text(string(text)) != string(text) }
+	}
 	return a, nil
 }
 

@@ -50,6 +50,10 @@ type Request struct {
 	MeasurementID string
 	// State of the last Pending answer; nil when the measurement starts.
 	State []byte
+	// Leaks reports whether a text holds the value of a Secret that Metric was
+	// filled in with: it may be asked for with, but never be stored. Nil: there
+	// is none.
+	Leaks func(text []byte) bool
 	// Inputs answer the needs last listed; empty in the first call.
 	Inputs []rollout.NeedResult
 }

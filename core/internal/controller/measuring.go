@@ -213,6 +213,11 @@ func (e *refusedWrite) Error() string { return e.err.Error() }
 func (e *refusedWrite) Unwrap() error { return e.err }
 
 func (m measured) apply(ctx context.Context, req analysis.Request, caller rollout.Caller, writes []rollout.Write) error {
+	for _, write := range writes {
+		if req.Leaks != nil && req.Leaks(write.JSON) {
+			return &refusedWrite{errors.New("an object would store the value of a Secret: let the object refer to the Secret instead, such as with secretKeyRef or a volume")}
+		}
+	}
 	err := m.Objects.Apply(ctx, caller, m.plugin.Grant(), req.Inputs, writes)
 	switch {
 	case err == nil:
