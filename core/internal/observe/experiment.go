@@ -129,7 +129,9 @@ func (o *Experiments) templates(ctx context.Context, s *experiment.Snapshot) err
 	if s.Experiment.Status.Phase.Completed() {
 		return nil
 	}
-	found := templateSet{reader: o.Reader, live: o.Live, namespace: s.Experiment.Namespace}
+	found := templateSet{
+		reader: o.Reader, live: o.Live, instance: s.Experiment.Labels[v1alpha1.LabelInstanceID], namespace: s.Experiment.Namespace,
+	}
 	var refs []v1alpha1.AnalysisTemplateRef
 	for _, a := range s.Experiment.Spec.Analyses {
 		refs = append(refs, v1alpha1.AnalysisTemplateRef{TemplateName: a.TemplateName, ClusterScope: a.ClusterScope})

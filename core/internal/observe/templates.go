@@ -33,8 +33,10 @@ func (o *Observer) templates(ctx context.Context, s *rollout.Snapshot) error {
 type templateSet struct {
 	reader client.Reader
 	// live, when set, is asked for what the reader does not have: what has been
-	// created a moment ago is not in every cache yet.
+	// created a moment ago is not in every cache yet. It sees templates of other
+	// controllers as well; instance is the id of ours.
 	live       client.Reader
+	instance   string
 	namespace  string
 	namespaced map[string]*v1alpha1.AnalysisTemplate
 	cluster    map[string]*v1alpha1.ClusterAnalysisTemplate
@@ -88,7 +90,8 @@ func (t *templateSet) get(ctx context.Context, namespace, name string, into clie
 	if err != nil || ok || t.live == nil {
 		return ok, err
 	}
-	return get(ctx, t.live, namespace, name, into)
+	ok, err = get(ctx, t.live, namespace, name, into)
+	return ok && into.GetLabels()[v1alpha1.LabelInstanceID] == t.instance, err
 }
 
 // TemplateRefs are the templates the spec of a Rollout names directly.
