@@ -65,10 +65,7 @@ spec:
 	assert.Positive(t, on.Metrics.Asked(query), "the token reached the system that is measured")
 	app.AwaitEventOf("AnalysisRun", "erring", "AnalysisRunError")
 
-	texts := []string{plain, number}
-	for _, part := range []string{token, strings.Fields(token)[0], url.QueryEscape(token), url.PathEscape(token)} {
-		texts = append(texts, part)
-	}
+	texts := []string{plain, number, token, strings.Fields(token)[0], url.QueryEscape(token), url.PathEscape(token)}
 	for _, secret := range []string{token, plain} {
 		texts = append(texts, base64.StdEncoding.EncodeToString([]byte(secret)), hex.EncodeToString([]byte(secret)))
 	}

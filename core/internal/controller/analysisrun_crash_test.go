@@ -52,7 +52,7 @@ func newRunBench(t *testing.T, run *v1alpha1.AnalysisRun) *runBench {
 		Patch: func(ctx context.Context, c client.WithWatch, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
 			b.writes++
 			fault := b.fault(b.writes)
-			if errors.Is(fault, refused) {
+			if errors.Is(fault, errRefused) {
 				return fault
 			}
 			if err := c.Patch(ctx, obj, patch, opts...); err != nil {
@@ -173,7 +173,7 @@ func TestARunSurvivesACrashAtEveryWrite(t *testing.T) {
 	clean.toEnd()
 	require.Greater(t, clean.writes, 10)
 	crashes, again := 0, 0
-	for _, kind := range []error{lost, refused} {
+	for _, kind := range []error{errLost, errRefused} {
 		for at := 1; at <= clean.writes; at++ {
 			b := newRunBench(t, spec())
 			b.fault = func(n int) error {

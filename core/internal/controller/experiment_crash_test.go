@@ -34,7 +34,7 @@ func TestAnExperimentSurvivesACrashAtEveryWrite(t *testing.T) {
 	want, writes := clean.picture(), clean.writes
 	require.Greater(t, writes, 15)
 	crashes := 0
-	for _, kind := range []error{lost, refused} {
+	for _, kind := range []error{errLost, errRefused} {
 		for at := 1 + 2; at <= writes; at++ { // the first two are the lab's own
 			l := newLab(t, manifests...)
 			struck := false
@@ -68,7 +68,7 @@ func (l *lab) recover() {
 			l.fault = func(n int) error {
 				err := armed(n)
 				if struck {
-					return refused // nothing is written after the crash
+					return errRefused // nothing is written after the crash
 				}
 				struck = err != nil
 				return err

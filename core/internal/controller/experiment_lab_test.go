@@ -38,7 +38,7 @@ type lab struct {
 	now    time.Time
 	events []string
 	writes int
-	// fault is asked about every write; see lost and refused.
+	// fault is asked about every write; see errLost and errRefused.
 	fault func(n int) error
 	// uids counts created objects.
 	uids int
@@ -48,11 +48,11 @@ type lab struct {
 	reconciler *Experiments
 }
 
-// lost is a write whose answer never came, refused one that was not carried
-// out.
+// errLost is about a write whose answer never came, errRefused about one that
+// was not carried out.
 var (
-	lost    = errors.New("the answer was lost")
-	refused = errors.New("the server is not there")
+	errLost    = errors.New("the answer was lost")
+	errRefused = errors.New("the server is not there")
 )
 
 func newLab(t *testing.T, manifests ...string) *lab {
@@ -92,7 +92,7 @@ func (l *lab) write(do func() error) error {
 	if l.fault != nil {
 		fault = l.fault(l.writes)
 	}
-	if errors.Is(fault, refused) {
+	if errors.Is(fault, errRefused) {
 		return fault
 	}
 	if err := do(); err != nil {

@@ -108,7 +108,6 @@ func (p *planner) required() (pending, successful bool) {
 		}
 		entry := p.entry(a.Name)
 		if entry == nil || entry.Phase != v1alpha1.AnalysisPhaseSuccessful {
-			successful = false
 			return entry == nil || !entry.Phase.Completed(), false
 		}
 		successful = true
