@@ -137,6 +137,9 @@ spec:
 `
 }
 
+// Context ends with the test.
+func (a *App) Context() context.Context { return a.ctx }
+
 // Apply applies manifests in the namespace, for the controller of the App.
 func (a *App) Apply(manifests ...string) {
 	a.t.Helper()

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -15,12 +16,18 @@ import (
 // ConfigMap; "" lists none.
 func (c *Controller) ListPlugins(t testing.TB, list string) {
 	t.Helper()
-	cm := &unstructured.Unstructured{Object: map[string]any{
+	require.NoError(t, c.configure(t.Context(), map[string]any{"trafficRouterPlugins": list}))
+}
+
+// configure writes the controller's ConfigMap. The stand-in for Prometheus is on
+// loopback, where only an administrator may send a plugin.
+func (c *Controller) configure(ctx context.Context, data map[string]any) error {
+	data["egress.allow"] = strings.TrimPrefix(c.stage.Metrics.URL(), "http://")
+	return c.stage.Cluster.ApplyObjects(ctx, &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "ConfigMap",
 		"metadata": map[string]any{"name": "argo-rollouts-config", "namespace": c.Namespace},
-		"data":     map[string]any{"trafficRouterPlugins": list},
-	}}
-	require.NoError(t, c.stage.Cluster.ApplyObjects(t.Context(), cm))
+		"data":     data,
+	}})
 }
 
 // AwaitEvent waits for an event in the controller's namespace whose message

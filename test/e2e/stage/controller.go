@@ -27,7 +27,7 @@ const (
 )
 
 // bundled are the plugins that come with the controller.
-var bundled = []string{"gatewayapi", "prometheus"}
+var bundled = []string{"gatewayapi", "prometheus", "job"}
 
 // ControllerOptions say which controller to start.
 type ControllerOptions struct {
@@ -89,6 +89,9 @@ func (c *Controller) prepare(ctx context.Context, o ControllerOptions) (err erro
 		if err := c.ownNamespace(ctx); err != nil {
 			return err
 		}
+	}
+	if err := c.configure(ctx, map[string]any{}); err != nil {
+		return err
 	}
 	dir, err := os.MkdirTemp(c.stage.bin, "controller-")
 	if err != nil {
