@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -14,7 +15,8 @@ type Metrics struct {
 	violations *prometheus.CounterVec
 }
 
-// NewMetrics registers the controller's own metrics.
+// NewMetrics registers the controller's own metrics. Those of another controller
+// in the same registry are shared.
 func NewMetrics(into prometheus.Registerer) (*Metrics, error) {
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -26,8 +28,13 @@ func NewMetrics(into prometheus.Registerer) (*Metrics, error) {
 			Help: "Plans refused because they would break a safety invariant; each is a bug.",
 		}, []string{"rule"}),
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.violations} {
-		if err := into.Register(c); err != nil {
+	for _, c := range []**prometheus.CounterVec{&m.requests, &m.violations} {
+		var known prometheus.AlreadyRegisteredError
+		if err := into.Register(*c); errors.As(err, &known) {
+			if there, ok := known.ExistingCollector.(*prometheus.CounterVec); ok {
+				*c = there
+			}
+		} else if err != nil {
 			return nil, err
 		}
 	}

@@ -15,9 +15,11 @@ import (
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/flowcontrol"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -33,29 +35,80 @@ const ConfigMapName = "argo-rollouts-config"
 // other during a migration.
 const Lease = "argo-rollouts-controller-lock"
 
-// Options of Run; see core.Config for what they mean.
+// Options of Run; core.Config is this type. Rest and Namespace are required.
 type Options struct {
-	Rest           *rest.Config
-	Namespace      string
-	Namespaced     bool
-	InstanceID     string
-	PluginDir      string
-	LeaderElect    bool
+	// Rest reaches the API server. Its QPS and Burst are not looked at.
+	Rest *rest.Config
+	// QPS and Burst limit the requests of this process to the API server. A QPS
+	// of 0 means no limit: the priority and fairness of the server protects it,
+	// and a limit here only makes requests wait. A Burst of 0 means twice QPS.
+	QPS   float64
+	Burst int
+	// Namespace the controller runs in: its lease and the ConfigMap
+	// argo-rollouts-config are there.
+	Namespace string
+	// Namespaced limits the controller to Namespace; otherwise it serves the
+	// whole cluster.
+	Namespaced bool
+	// InstanceID selects the objects labelled with it; empty selects those
+	// without the label, as Argo Rollouts does.
+	InstanceID string
+	// PluginDir holds the bundled plugins, one executable each, named like the
+	// plugin. A folder that does not exist holds none.
+	PluginDir string
+	// LeaderElect makes replicas, and Argo Rollouts' controller, take turns.
+	LeaderElect bool
+	// MetricsAddress and HealthAddress are host:port; empty turns each off.
 	MetricsAddress string
 	HealthAddress  string
-	Threads        int
-	Log            logr.Logger
+	// Threads is the number of objects of each kind reconciled at once. Zero
+	// means 10.
+	Threads int
+	Log     logr.Logger
+}
+
+// checked fills in the defaults.
+func (o Options) checked() (Options, error) {
+	switch {
+	case o.Rest == nil:
+		return o, fmt.Errorf("core: Config.Rest is nil: give the connection to an API server")
+	case o.Namespace == "":
+		return o, fmt.Errorf("core: Config.Namespace is empty: give the namespace the controller runs in")
+	case o.QPS < 0 || o.Burst < 0:
+		return o, fmt.Errorf("core: Config.QPS %v and Config.Burst %d must not be negative; 0 means no limit", o.QPS, o.Burst)
+	}
+	if o.Threads == 0 {
+		o.Threads = 10
+	}
+	return o, nil
+}
+
+// client is the connection with the limits of the options.
+func (o Options) client() *rest.Config {
+	cfg := rest.CopyConfig(o.Rest)
+	cfg.QPS, cfg.RateLimiter = -1, nil
+	if o.QPS > 0 {
+		burst := o.Burst
+		if burst == 0 {
+			burst = max(1, int(2*o.QPS))
+		}
+		cfg.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(float32(o.QPS), burst) // one for all clients
+	}
+	return cfg
 }
 
 // Run serves until the context ends. Order of the end: no more intake, passes
 // finish, then the plugins are stopped.
 func Run(ctx context.Context, o Options) error {
+	o, err := o.checked()
+	if err != nil {
+		return err
+	}
 	counters, err := NewMetrics(metrics.Registry)
 	if err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
-	cfg := rest.CopyConfig(o.Rest)
-	cfg.QPS = -1 // the server's priority and fairness protects it; a client-side limit only makes queues
+	cfg := o.client()
 	cfg.Wrap(counters.Transport)
 	mgr, err := manager(o, cfg)
 	if err != nil {
@@ -90,11 +143,14 @@ func manager(o Options, cfg *rest.Config) (ctrl.Manager, error) {
 		return nil, fmt.Errorf("--instance-id %q: %w", o.InstanceID, err)
 	}
 	grace := 15 * time.Second
+	several := true // controllers in one process
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: scheme,
 		Logger: o.Log,
 		Cache:  cacheOptions(o, mine),
 		Client: client.Options{Cache: &client.CacheOptions{Unstructured: false}},
+
+		Controller: config.Controller{SkipNameValidation: &several},
 
 		LeaderElection:                o.LeaderElect,
 		LeaderElectionID:              leaseName(o.InstanceID),

@@ -19,8 +19,6 @@ import (
 	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
-	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
-
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 	"github.com/sluice-rollouts/sluice/core/internal/act"
 	"github.com/sluice-rollouts/sluice/core/internal/analysis"
@@ -33,7 +31,7 @@ import (
 // wired is what Run has to start and stop besides the manager.
 type wired struct {
 	host   *plugins.Host
-	events record.EventBroadcaster
+	events *Events
 }
 
 // wire joins the parts that do not know each other: host and broker become
@@ -43,8 +41,7 @@ func wire(o Options, cfg *rest.Config, mgr ctrl.Manager, counters *Metrics) (*wi
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
-	events := broadcaster(clients)
-	recorder := events.NewRecorder(mgr.GetScheme(), corev1.EventSource{Component: "rollouts-controller"})
+	recorder := NewEvents(mgr.GetScheme(), clients.CoreV1(), o.Log.WithName("events"))
 	host, err := newHost(o, recorder)
 	if err != nil {
 		return nil, err
@@ -125,7 +122,7 @@ func wire(o Options, cfg *rest.Config, mgr ctrl.Manager, counters *Metrics) (*wi
 	if err := watchExperiments(mgr, recorder, o.Threads); err != nil {
 		return nil, fmt.Errorf("watch experiments: %w", err)
 	}
-	return &wired{host: host, events: events}, nil
+	return &wired{host: host, events: recorder}, nil
 }
 
 // newHost tells what an administrator should know on the plugin ConfigMap.
@@ -149,16 +146,6 @@ func newHost(o Options, recorder record.EventRecorder) (*plugins.Host, error) {
 		return nil, fmt.Errorf("plugin host: %w", err)
 	}
 	return host, nil
-}
-
-// broadcaster keeps the order of emission, and neither drops nor combines:
-// clients compare the whole ordered list of a rollout's events (21 in one abort
-// and retry), and by default an eleventh step within ten minutes would only be
-// "combined from similar events".
-func broadcaster(clients kubernetes.Interface) record.EventBroadcaster {
-	b := record.NewBroadcaster(record.WithCorrelatorOptions(record.CorrelatorOptions{BurstSize: 500, MaxEvents: 500}))
-	b.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: clients.CoreV1().Events("")})
-	return b
 }
 
 func newBroker(cfg *rest.Config, disco discovery.DiscoveryInterface, o Options, notify func(subscriber string)) (*broker.Broker, error) {
