@@ -31,6 +31,7 @@ test: control-plane ## Unit tests, conformance, a short simulation, tests on the
 e2e: require ## Tests against a real gateway and a real Prometheus (built on first use).
 	@$(GO) run ./test/devcluster/cmd/devcluster build control-plane traefik prometheus
 	SLUICE_E2E=1 $(GO) test -count=1 -timeout 20m ./plugins/... ./test/devcluster/... ./test/e2e/stage/...
+	@set -o pipefail; SLUICE_E2E=1 $(GO) test -count=1 -timeout 60m -run TestCrashes -parallel 12 -v ./test/e2e | grep -Ev '^ *=== | PASS: '
 
 .PHONY: demo
 demo: require ## A real canary through a real gateway; KEEP=1 leaves it running.

@@ -2,8 +2,12 @@ package act
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
+	jsonpatch "github.com/evanphx/json-patch/v5"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
@@ -14,16 +18,38 @@ import (
 // against the version it was computed from. A user's promote or abort in between
 // makes it conflict, and wins.
 func (a *Actor) WriteStatus(ctx context.Context, ro *v1alpha1.Rollout, status v1alpha1.RolloutStatus, out rollout.Outcome) error {
-	base := ro.DeepCopy()
+	version := ro.ResourceVersion
 	if out.ResourceVersion != "" {
-		base.ResourceVersion = out.ResourceVersion
+		version = out.ResourceVersion
 	}
-	next := base.DeepCopy()
-	next.Status = status
-	patch := client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})
-	if err := a.Writer.Status().Patch(ctx, next, patch); err != nil {
+	patch, err := statusPatch(ro.Status, status, version)
+	if err != nil {
+		return fmt.Errorf("encode status of Rollout %s/%s: %w", ro.Namespace, ro.Name, err)
+	}
+	written := &v1alpha1.Rollout{ObjectMeta: metav1.ObjectMeta{Namespace: ro.Namespace, Name: ro.Name}}
+	if err := a.Writer.Status().Patch(ctx, written, client.RawPatch(types.MergePatchType, patch)); err != nil {
 		return fmt.Errorf("write status of Rollout %s/%s: %w", ro.Namespace, ro.Name, err)
 	}
-	a.Memory.Wrote("Rollout", next)
+	a.Memory.Wrote("Rollout", written)
 	return nil
+}
+
+// statusPatch encodes nothing but the two statuses: a Rollout is mostly its pod
+// template, and that does not change here.
+func statusPatch(before, after v1alpha1.RolloutStatus, version string) ([]byte, error) {
+	was, err := json.Marshal(before)
+	if err != nil {
+		return nil, err
+	}
+	is, err := json.Marshal(after)
+	if err != nil {
+		return nil, err
+	}
+	difference, err := jsonpatch.CreateMergePatch(was, is)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(map[string]any{
+		"metadata": map[string]string{"resourceVersion": version}, "status": json.RawMessage(difference),
+	})
 }

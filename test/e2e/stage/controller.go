@@ -170,6 +170,15 @@ func (s *Stage) SharedController() (*Controller, error) {
 // clean removes the temporary files of a controller that has ended.
 func (c *Controller) clean() { _ = os.RemoveAll(c.tempDir) }
 
+// Elsewhere stands for a controller that somebody else runs, for Apps that it
+// serves: its instance id, and where its log is.
+func (s *Stage) Elsewhere(instance, logPath string) *Controller {
+	return &Controller{Instance: instance, stage: s, logPath: logPath}
+}
+
+// PluginDir holds the built plugins.
+func (s *Stage) PluginDir() string { return filepath.Join(s.bin, "plugins") }
+
 // Start starts the process and waits until it answers.
 func (c *Controller) Start(t testing.TB) {
 	t.Helper()

@@ -26,6 +26,11 @@ type Counters struct {
 	Violations map[string]float64
 	// Passes over objects, by "controller".
 	Passes map[string]float64
+	// Events are the requests that wrote events.
+	Events float64
+	// CPU is the processor time of the process, in seconds; Memory what it
+	// occupies now, in bytes. Neither counts its plugins.
+	CPU, Memory float64
 }
 
 // Counters reads the controller's metrics.
@@ -58,7 +63,16 @@ func (c *Controller) counters(ctx context.Context) (Counters, error) {
 		Violations: sum(families["sluice_invariant_violations_total"], "rule"),
 		Passes:     sum(families["controller_runtime_reconcile_total"], "controller"),
 	}
+	for _, m := range families["process_cpu_seconds_total"].GetMetric() {
+		out.CPU = m.GetCounter().GetValue()
+	}
+	for _, m := range families["process_resident_memory_bytes"].GetMetric() {
+		out.Memory = m.GetGauge().GetValue()
+	}
 	for what, n := range out.Writes {
+		if strings.HasSuffix(what, " events") {
+			out.Events += n
+		}
 		verb, resource, _ := strings.Cut(what, " ")
 		read := verb == "get" || verb == "list"
 		if read && resource != "other" && resource != "leases" {
@@ -87,7 +101,7 @@ func sum(family *dto.MetricFamily, labels ...string) map[string]float64 {
 }
 
 // Since is what was counted after the earlier reading; what did not move is
-// left out.
+// left out. Memory stays what it is now.
 func (c Counters) Since(before Counters) Counters {
 	return Counters{
 		Writes:     less(c.Writes, before.Writes),
@@ -95,6 +109,9 @@ func (c Counters) Since(before Counters) Counters {
 		Calls:      less(c.Calls, before.Calls),
 		Violations: less(c.Violations, before.Violations),
 		Passes:     less(c.Passes, before.Passes),
+		Events:     c.Events - before.Events,
+		CPU:        c.CPU - before.CPU,
+		Memory:     c.Memory,
 	}
 }
 

@@ -1,0 +1,89 @@
+package crashing
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/test/e2e/stage"
+)
+
+// State is where a story has come to: one line a fact, revisions by version
+// instead of hash, without times, so that two runs can be compared.
+func State(w stage.World) string {
+	out := []string{
+		"spec " + text(w.Rollout.Spec),
+		"revision " + w.Rollout.Annotations[v1alpha1.AnnotationRevision],
+	}
+	out = append(out, conditions(w.Status())...)
+	out = append(out, "status "+text(timeless(w.Status())))
+	alias := []string{w.Rollout.Namespace, "NAMESPACE"}
+	for _, name := range slices.Sorted(maps.Keys(w.Sets)) {
+		rs := w.Sets[name]
+		image := rs.Spec.Template.Spec.Containers[0].Image
+		version := image[strings.LastIndex(image, ":")+1:]
+		alias = append(alias, rs.Labels[v1alpha1.LabelPodTemplateHash], version)
+		out = append(out, fmt.Sprintf("ReplicaSet %s wants %d, has %d, available %d, revision %s, deadline %v", version, *rs.Spec.Replicas,
+			rs.Status.Replicas, rs.Status.AvailableReplicas, rs.Annotations[v1alpha1.AnnotationRevision],
+			rs.Annotations[v1alpha1.AnnotationScaleDownDeadline] != ""))
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.Services)) {
+		svc := w.Services[name]
+		out = append(out, fmt.Sprintf("Service %s %s %s", name, text(svc.Spec.Selector), svc.Annotations[v1alpha1.AnnotationManagedBy]))
+	}
+	out = append(out, fmt.Sprintf("weight %d", w.Weight()))
+	for name, run := range w.Runs {
+		out = append(out, fmt.Sprintf("AnalysisRun %s %s", name, run.Status.Phase))
+	}
+	for i, line := range out {
+		out[i] = strings.NewReplacer(alias...).Replace(line)
+	}
+	slices.Sort(out)
+	return strings.Join(out, "\n")
+}
+
+func conditions(st v1alpha1.RolloutStatus) []string {
+	var out []string
+	for _, c := range st.Conditions {
+		if c.Type == v1alpha1.ConditionPaused && c.Status == corev1.ConditionFalse {
+			continue // whether it was ever paused depends on when it was looked at
+		}
+		out = append(out, fmt.Sprintf("condition %s %s %s %q", c.Type, c.Status, c.Reason, c.Message))
+	}
+	return out
+}
+
+func timeless(st v1alpha1.RolloutStatus) v1alpha1.RolloutStatus {
+	st = *st.DeepCopy()
+	st.Conditions, st.ObservedGeneration = nil, ""
+	some := func(at *metav1.Time) *metav1.Time {
+		if at == nil {
+			return nil
+		}
+		return &metav1.Time{}
+	}
+	st.AbortedAt, st.RestartedAt = some(st.AbortedAt), some(st.RestartedAt)
+	st.Duration = nil
+	for i := range st.PauseConditions {
+		st.PauseConditions[i].StartTime = metav1.Time{}
+	}
+	for i := range st.Canary.Routers {
+		r := &st.Canary.Routers[i]
+		r.Since, r.SettledSince = some(r.Since), some(r.SettledSince)
+	}
+	return st
+}
+
+func text(v any) string {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return err.Error()
+	}
+	return string(raw)
+}
