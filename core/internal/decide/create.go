@@ -53,7 +53,8 @@ func (p *planner) renew() bool {
 }
 
 // numbered makes sure the wanted ReplicaSet exists and carries the highest
-// revision, on it and on the Rollout; it returns what that takes.
+// revision, on it and on the Rollout; it returns what that takes. Nothing looks
+// at the numbers later, so the position is reset only when all of it is done.
 func (p *planner) numbered() []rollout.OpID {
 	next := p.nextRevision()
 	if p.newRS != nil && revision(p.newRS) >= next {
@@ -68,16 +69,18 @@ func (p *planner) numbered() []rollout.OpID {
 			ResourceVersion: p.ro.ResourceVersion,
 			Revision:        number,
 		})
+		after = append(after, opPatchRollout)
 	}
 	if p.newRS == nil {
 		p.add(rollout.CreateReplicaSet{
-			Identity:   rollout.Identity{OpID: opCreateReplicaSet},
+			Identity:   rollout.Identity{OpID: opCreateReplicaSet, DependsOn: after},
 			ReplicaSet: p.replicaSet(number),
 		})
 		return append(after, opCreateReplicaSet)
 	}
 	if revision(p.newRS) != next {
 		p.add(p.renumber(number))
+		after = append(after, opReplicaSet(p.newRS.Name))
 	}
 	return after
 }

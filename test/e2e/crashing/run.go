@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
@@ -62,9 +63,35 @@ func Run(t *testing.T, on *stage.Stage, s Scenario, plan Plan, want string) Resu
 	w := app.Await("the end of "+s.Name, func(w stage.World) bool {
 		return s.Ended(w) && (want == "" || State(w) == want)
 	})
+	if want == "" {
+		w = settle(t, app, s)
+	}
 	writes, fired := c.wire.seen()
 	faultless(t, log)
 	return Result{Writes: writes, Fired: fired, Lives: int(c.lives.Load()), State: State(w)}
+}
+
+// settled is how long nothing may change at the end of a run without a fault:
+// longer than the controller keeps a status back, and than pods take to go.
+const settled = 4 * time.Second
+
+// settle waits until nothing changes any more.
+func settle(t *testing.T, app *stage.App, s Scenario) stage.World {
+	t.Helper()
+	last, since, end := "", time.Now(), time.Now().Add(2*time.Minute)
+	for range time.Tick(200 * time.Millisecond) {
+		w := app.Now()
+		if now := State(w); now != last {
+			last, since = now, time.Now()
+		}
+		if s.Ended(w) && time.Since(since) > settled {
+			return w
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s does not come to rest\n%s", s.Name, app.Dump())
+		}
+	}
+	panic("unreachable")
 }
 
 // faultless fails when a plan broke an invariant or something panicked.
