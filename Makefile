@@ -43,8 +43,8 @@ sim: ## The simulator at length: random (SEEDS=10000) and all small rollouts (ST
 		-run 'Random|Exhaustive|BugMuseum' -v ./core/internal/sim | grep -v '^ *=== '
 
 .PHONY: bench
-bench: control-plane ## Figures as counts and ratios: drift repair, rest, requests.
-	$(GO) test -count=1 -run '^$$' -bench . -benchtime 1x -timeout 60m ./test/bench/...
+bench: control-plane ## Figures as counts and ratios: requests, CPU, memory, rest (sizes: test/bench/doc.go).
+	$(GO) test -count=1 -run '^$$' -bench . -benchtime 1x -timeout 120m ./test/bench/...
 
 .PHONY: generate
 generate: ## Regenerate deepcopy, CRDs and protobuf code.

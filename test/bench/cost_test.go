@@ -1,0 +1,166 @@
+package bench
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sluice-rollouts/sluice/test/e2e/stage"
+)
+
+// size is a number from the environment, so that a small machine can measure
+// less; the default is what the bars are about.
+func size(b *testing.B, name string, normal int) int {
+	b.Helper()
+	s := os.Getenv(name)
+	if s == "" {
+		return normal
+	}
+	n, err := strconv.Atoi(s)
+	require.NoError(b, err, name)
+	return n
+}
+
+// bar prints a figure beside what it has to stay under.
+func bar(b *testing.B, what string, have, most float64) {
+	b.Helper()
+	mark := "ok"
+	if have > most {
+		mark = "ABOVE THE BAR"
+	}
+	fmt.Printf("%-52s %10.1f  (bar %.0f) %s\n", b.Name()+": "+what, have, most, mark)
+}
+
+// quiet waits until the controller asks nothing of the API server any more, the
+// recorder's events included, and returns its counters.
+func quiet(b *testing.B, c *stage.Controller) stage.Counters {
+	b.Helper()
+	last := c.Counters(b)
+	for since, end := time.Now(), time.Now().Add(5*time.Minute); time.Since(since) < 3*time.Second; time.Sleep(500 * time.Millisecond) {
+		require.True(b, time.Now().Before(end), "the controller does not come to rest")
+		now := c.Counters(b)
+		if moved := now.Since(last); len(moved.Writes)+len(moved.Reads) > 0 || moved.Events > 0 {
+			last, since = now, time.Now()
+		}
+	}
+	return last
+}
+
+// BenchmarkBasicCanaries updates many canaries without traffic routing at once.
+// Argo Rollouts: 20 requests and 10 for events, 63 ms CPU, half done after
+// 114 s, 128 MB; 9.1 requests on creation.
+func BenchmarkBasicCanaries(b *testing.B) {
+	fleetUpdate(b, size(b, "SLUICE_BENCH_BASIC", 300), shape{replicas: 2, steps: measured}, bars{requests: 15, cpu: 20, half: 20, memory: 80})
+}
+
+// BenchmarkRoutedCanaries updates canaries behind the Gateway API. Argo
+// Rollouts: 60 requests, 170 ms CPU, half done after 363 s.
+func BenchmarkRoutedCanaries(b *testing.B) {
+	fleetUpdate(b, size(b, "SLUICE_BENCH_ROUTED", 100), shape{replicas: 2, routed: true, steps: measured}, bars{requests: 24, cpu: 170, half: 25, memory: 128})
+}
+
+// bars: requests besides events and CPU milliseconds for one update, seconds
+// until half are done, megabytes.
+type bars struct{ requests, cpu, half, memory float64 }
+
+func fleetUpdate(b *testing.B, n int, s shape, most bars) {
+	c := on.NewController(b, stage.ControllerOptions{Instance: "fleet"})
+	c.Start(b)
+	f := newFleet(b, c, n, s)
+	start := quiet(b, c)
+	f.create()
+	f.await(10 * time.Minute)
+	before := quiet(b, c)
+	created := before.Since(start)
+	updates := 0
+	for b.Loop() {
+		updates++
+		require.Equal(b, 1, updates, "run with -benchtime 1x")
+		f.update("v2")
+		times := f.await(15 * time.Minute)
+		after := quiet(b, c)
+		moved := after.Since(before)
+		require.Empty(b, moved.Violations)
+		count := float64(n)
+		requests := (total(moved.Writes) + total(moved.Reads)) / count
+		fmt.Printf("%s: one update:%s\n", b.Name(), list(merge(moved.Writes, moved.Reads), n))
+		fmt.Printf("%s: one creation:%s events %.1f\n", b.Name(), list(merge(created.Writes, created.Reads), n), created.Events/count)
+		half := percentile(times, 0.5)
+		bar(b, "requests besides events/update", requests, most.requests)
+		bar(b, "CPU ms/update", 1000*moved.CPU/count, most.cpu)
+		bar(b, "seconds until half are done", half.Seconds(), most.half)
+		bar(b, "memory MB", after.Memory/1e6, most.memory)
+		b.ReportMetric(0, "ns/op")
+		b.ReportMetric(requests, "requests/update")
+		b.ReportMetric(moved.Events/count, "events/update")
+		b.ReportMetric((total(created.Writes)+total(created.Reads))/count, "requests/creation")
+		b.ReportMetric(total(moved.Passes)/count, "passes/update")
+		b.ReportMetric(total(moved.Calls)/count, "plugin-calls/update")
+		b.ReportMetric(1000*moved.CPU/count, "cpu-ms/update")
+		b.ReportMetric(half.Seconds(), "half-s")
+		b.ReportMetric(percentile(times, 1).Seconds(), "all-s")
+		b.ReportMetric(after.Memory/1e6, "MB")
+	}
+}
+
+func merge(a, b map[string]float64) map[string]float64 {
+	out := map[string]float64{}
+	for _, m := range []map[string]float64{a, b} {
+		for k, v := range m {
+			out[k] += v
+		}
+	}
+	return out
+}
+
+// BenchmarkRest counts what many Rollouts at rest ask of the API server, over
+// SLUICE_BENCH_REST_SECONDS (600).
+func BenchmarkRest(b *testing.B) {
+	n, seconds := size(b, "SLUICE_BENCH_RESTING", 50), size(b, "SLUICE_BENCH_REST_SECONDS", 600)
+	c := on.NewController(b, stage.ControllerOptions{Instance: "resting"})
+	c.Start(b)
+	f := newFleet(b, c, n, shape{replicas: 1, routed: true, steps: measured})
+	f.create()
+	f.await(5 * time.Minute)
+	for b.Loop() {
+		before := quiet(b, c)
+		time.Sleep(time.Duration(seconds) * time.Second)
+		moved := c.Counters(b).Since(before)
+		bar(b, fmt.Sprintf("requests in %d s", seconds), total(moved.Writes)+total(moved.Reads)+moved.Events, 0)
+		bar(b, "plugin calls", total(moved.Calls), 0)
+		b.ReportMetric(0, "ns/op")
+		b.ReportMetric(total(moved.Writes)+total(moved.Reads)+moved.Events, "requests")
+		b.ReportMetric(1000*moved.CPU/float64(n), "cpu-ms/rollout")
+	}
+}
+
+// BenchmarkColdStart starts a controller among SLUICE_BENCH_COLD (5,000)
+// Rollouts at rest: how long until it asks nothing any more, and its memory.
+func BenchmarkColdStart(b *testing.B) {
+	n := size(b, "SLUICE_BENCH_COLD", 5000)
+	c := on.NewController(b, stage.ControllerOptions{Instance: "cold"})
+	c.Start(b)
+	// Without pods: what a rollout costs at rest does not depend on them.
+	f := newFleet(b, c, n, shape{replicas: 0, routed: false, steps: measured})
+	f.create()
+	f.await(30 * time.Minute)
+	quiet(b, c)
+	for b.Loop() {
+		c.Stop(b)
+		began := time.Now()
+		c.Start(b)
+		after := quiet(b, c)
+		bar(b, "seconds until quiet", time.Since(began).Seconds()-3, 60)
+		bar(b, "memory MB", after.Memory/1e6, 400)
+		bar(b, "writes besides events", total(after.Writes), 0)
+		bar(b, "events missing", float64(n)-after.Events, 0)
+		b.ReportMetric(0, "ns/op")
+		b.ReportMetric(time.Since(began).Seconds()-3, "quiet-s")
+		b.ReportMetric(after.Memory/1e6, "MB")
+		b.ReportMetric(after.CPU, "cpu-s")
+	}
+}
