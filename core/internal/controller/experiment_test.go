@@ -355,6 +355,21 @@ func TestATemplateThatDoesNotExistIsAnErrorBeforePodsAreWaitedFor(t *testing.T) 
 	assert.Empty(t, l.sets())
 }
 
+// TestATemplateThatIsNotInTheCacheYet is read from the API server: one file may
+// create it together with the experiment.
+func TestATemplateThatIsNotInTheCacheYet(t *testing.T) {
+	l := newLab(t, compare(analysed))
+	l.reconciler.Observer.Live = newLab(t, errorsTemplate).store
+	l.settle()
+	assert.Contains(t, l.picture(), "analysis check compare-check Pending")
+
+	foreign := strings.Replace(errorsTemplate, "name: errors}", "name: errors, labels: {"+v1alpha1.LabelInstanceID+": other}}", 1)
+	l = newLab(t, compare(analysed))
+	l.reconciler.Observer.Live = newLab(t, foreign).store
+	l.settle()
+	assert.Contains(t, l.picture(), `Error Analysis "check" assessed Error: analysis "check": AnalysisTemplate "errors" not found`)
+}
+
 func TestADeletedReplicaSetIsMadeAgain(t *testing.T) {
 	l := newLab(t, compare(""))
 	l.settle()

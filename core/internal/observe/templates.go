@@ -3,6 +3,7 @@ package observe
 import (
 	"context"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
@@ -91,6 +92,9 @@ func (t *templateSet) get(ctx context.Context, namespace, name string, into clie
 		return ok, err
 	}
 	ok, err = get(ctx, t.live, namespace, name, into)
+	if apierrors.IsForbidden(err) {
+		return false, nil // a namespaced controller may not read cluster templates
+	}
 	return ok && into.GetLabels()[v1alpha1.LabelInstanceID] == t.instance, err
 }
 
