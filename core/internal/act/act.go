@@ -94,6 +94,8 @@ func (a *Actor) one(ctx context.Context, s *rollout.Snapshot, op rollout.Op, out
 		return a.updateReplicaSet(ctx, ns, o)
 	case rollout.DeleteReplicaSet:
 		return a.delete(ctx, &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: o.Name}}, o.UID, o.ResourceVersion)
+	case rollout.ScaleWorkload:
+		return a.scaleWorkload(ctx, s.Rollout, o)
 	case rollout.PointService:
 		return a.pointService(ctx, s.Rollout, o)
 	case rollout.RouteTraffic:
@@ -118,8 +120,15 @@ func (a *Actor) patchRollout(ctx context.Context, ro *v1alpha1.Rollout, o rollou
 	if o.Replicas != nil {
 		body["spec"] = map[string]any{"replicas": *o.Replicas}
 	}
+	annotations := map[string]any{}
 	if o.Revision != "" {
-		body["metadata"] = map[string]any{"annotations": map[string]any{v1alpha1.AnnotationRevision: o.Revision}}
+		annotations[v1alpha1.AnnotationRevision] = o.Revision
+	}
+	if o.WorkloadGeneration != "" {
+		annotations[v1alpha1.AnnotationWorkloadGeneration] = o.WorkloadGeneration
+	}
+	if len(annotations) > 0 {
+		body["metadata"] = map[string]any{"annotations": annotations}
 	}
 	obj := &v1alpha1.Rollout{ObjectMeta: metav1.ObjectMeta{Namespace: ro.Namespace, Name: ro.Name}}
 	if err := a.patch(ctx, "Rollout", obj, o.ResourceVersion, body); err != nil {

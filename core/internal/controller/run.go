@@ -247,6 +247,7 @@ func index(ctx context.Context, fi client.FieldIndexer) error {
 		{&corev1.Service{}, observe.OwnerIndex, observe.Owner},
 		{&v1alpha1.Rollout{}, serviceIndex, func(o client.Object) []string { return observe.ServiceNames(o.(*v1alpha1.Rollout)) }},
 		{&v1alpha1.Rollout{}, templateIndex, func(o client.Object) []string { return templateKeys(o.(*v1alpha1.Rollout)) }},
+		{&v1alpha1.Rollout{}, workloadIndex, workloadKeys},
 		{&v1alpha1.Rollout{}, claimIndex, claimKeys},
 		{&v1alpha1.Rollout{}, conflictIndex, conflictKey},
 	} {

@@ -100,10 +100,14 @@ func wire(o Options, cfg *rest.Config, mgr ctrl.Manager, counters *Metrics) (*wi
 	})
 	host.OnChange(func(name string) { go ringUsers(mgr.GetCache(), host, name, rollouts, runs) })
 
+	workloads, err := newWorkloads(o, mgr, func(key client.ObjectKey) { rollouts.ring(key) })
+	if err != nil {
+		return nil, err
+	}
 	written := &observe.Written{}
 	reconciler := &Rollouts{
 		Reader:   mgr.GetCache(),
-		Observer: &observe.Observer{Reader: mgr.GetCache(), Routers: routers, Providers: installed{host}, Written: written},
+		Observer: &observe.Observer{Reader: mgr.GetCache(), Routers: routers, Workloads: workloads, Providers: installed{host}, Written: written},
 		Actor:    &act.Actor{Writer: mgr.GetClient(), Live: mgr.GetAPIReader(), Router: routers, Steps: steps, Memory: written},
 		Events:   recorder,
 		Metrics:  counters,

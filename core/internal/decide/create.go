@@ -123,6 +123,7 @@ var unhandedAnnotations = []string{
 	v1alpha1.AnnotationRevisionHistory,
 	v1alpha1.AnnotationDesiredReplicas,
 	v1alpha1.AnnotationNotified,
+	v1alpha1.AnnotationWorkloadGeneration,
 }
 
 // replicaSet is the object for a revision that has none yet: 0 replicas, our

@@ -20,6 +20,7 @@ func Decide(s *rollout.Snapshot) rollout.Plan {
 	p.takeBack()
 	p.routers()
 	if p.defaults() || p.renew() {
+		p.noteWorkload()
 		return *p.plan
 	}
 	p.adopt()
@@ -30,6 +31,8 @@ func Decide(s *rollout.Snapshot) rollout.Plan {
 	p.scale()
 	p.runs()
 	p.cleanup()
+	p.scaleWorkload()
+	p.noteWorkload()
 	return *p.plan
 }
 

@@ -18,7 +18,7 @@ func (p *planner) valid() {
 		p.validFields, p.validSelector, p.validStrategy, p.validTraffic, p.validSteps, p.validCapabilities, p.validServices, p.validAnalyses,
 	} {
 		check()
-		if p.plan.Invalid != "" {
+		if p.veto { // by a mistake, or by a template that is not known yet
 			return
 		}
 	}
@@ -56,8 +56,7 @@ func (p *planner) validDelay(field string, seconds *int32) {
 }
 
 func (p *planner) validSelector() {
-	if p.ro.Spec.WorkloadRef != nil {
-		p.invalid("spec.workloadRef", "is not supported by this version; put the pod template into spec.template")
+	if !p.validWorkload() {
 		return
 	}
 	sel := p.ro.Spec.Selector

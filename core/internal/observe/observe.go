@@ -55,6 +55,7 @@ type Observer struct {
 	// Reader is a cache with OwnerIndex; objects are shared, not copied.
 	Reader    client.Reader
 	Routers   Routers
+	Workloads Workloads
 	Providers Providers
 	Written   *Written
 	// Now is the clock; nil means time.Now.
@@ -68,12 +69,15 @@ func (o *Observer) Snapshot(ctx context.Context, ro *v1alpha1.Rollout) (*rollout
 		return nil, ErrBehind
 	}
 	s := &rollout.Snapshot{Now: o.now(), Rollout: ro}
+	if err := o.workload(ctx, s); err != nil {
+		return nil, err
+	}
 	for _, read := range []func(context.Context, *rollout.Snapshot) error{o.replicaSets, o.services, o.analysisRuns, o.templates} {
 		if err := read(ctx, s); err != nil {
 			return nil, err
 		}
 	}
-	s.Routers = o.Routers.ObserveAll(ctx, ro)
+	s.Routers = o.Routers.ObserveAll(ctx, s.Rollout)
 	return s, nil
 }
 
@@ -86,12 +90,11 @@ func (o *Observer) now() time.Time {
 
 // replicaSets lists what the Rollout owns and what it may adopt.
 func (o *Observer) replicaSets(ctx context.Context, s *rollout.Snapshot) error {
-	if s.Rollout.Spec.Selector == nil {
-		return nil
-	}
+	// Without a selector, or with one that is wrong, nothing is adopted; what is
+	// owned is ours all the same. decide reports the selector.
 	sel, err := metav1.LabelSelectorAsSelector(s.Rollout.Spec.Selector)
 	if err != nil {
-		return nil // decide reports the selector
+		sel = labels.Nothing()
 	}
 	for _, owner := range []string{string(s.Rollout.UID), Orphan} {
 		var list appsv1.ReplicaSetList

@@ -34,6 +34,7 @@ func Of(s *rollout.Snapshot, plan rollout.Plan, out rollout.Outcome) Record {
 	r := &recorder{s: s, plan: plan, out: out, old: &s.Rollout.Status, wake: plan.Wake}
 	r.new = *r.old.DeepCopy()
 	r.new.ObservedGeneration = strconv.FormatInt(s.Rollout.Generation, 10)
+	r.workload()
 	if plan.Invalid == "" {
 		r.collisions()
 		r.verdicts()
@@ -73,6 +74,17 @@ func (r *recorder) now() metav1.Time { return metav1.NewTime(r.s.Now.Truncate(ti
 func (r *recorder) wakeAt(t time.Time) {
 	if r.wake.IsZero() || t.Before(r.wake) {
 		r.wake = t
+	}
+}
+
+// workload notes which generation of the referenced workload this status is
+// about.
+func (r *recorder) workload() {
+	switch w := r.s.Workload; {
+	case r.s.Rollout.Spec.WorkloadRef == nil:
+		r.new.WorkloadObservedGeneration = ""
+	case w != nil && w.Problem == nil:
+		r.new.WorkloadObservedGeneration = strconv.FormatInt(w.Generation, 10)
 	}
 }
 

@@ -86,16 +86,17 @@ type Transition struct {
 type HoldReason string
 
 const (
-	HoldPluginUnavailable HoldReason = v1alpha1.ReasonPluginUnavailable
-	HoldWaitingForPlugin  HoldReason = v1alpha1.ReasonWaitingForPlugin
-	HoldPluginRefused     HoldReason = "PluginRefused"
-	HoldRouteConflict     HoldReason = v1alpha1.ReasonRouteConflict
-	HoldWaitingForPods    HoldReason = v1alpha1.ReasonWaitingForPods
-	HoldWaitingForTraffic HoldReason = v1alpha1.ReasonWaitingForTraffic
-	HoldWaitingForRun     HoldReason = "WaitingForAnalysis"
-	HoldPaused            HoldReason = "Paused"
-	HoldInvalidSpec       HoldReason = "InvalidSpec"
-	HoldInvariant         HoldReason = "InvariantViolated"
+	HoldPluginUnavailable  HoldReason = v1alpha1.ReasonPluginUnavailable
+	HoldWaitingForPlugin   HoldReason = v1alpha1.ReasonWaitingForPlugin
+	HoldPluginRefused      HoldReason = "PluginRefused"
+	HoldRouteConflict      HoldReason = v1alpha1.ReasonRouteConflict
+	HoldWaitingForPods     HoldReason = v1alpha1.ReasonWaitingForPods
+	HoldWaitingForTraffic  HoldReason = v1alpha1.ReasonWaitingForTraffic
+	HoldWaitingForRun      HoldReason = "WaitingForAnalysis"
+	HoldPaused             HoldReason = "Paused"
+	HoldInvalidSpec        HoldReason = "InvalidSpec"
+	HoldWaitingForWorkload HoldReason = "WaitingForWorkload"
+	HoldInvariant          HoldReason = "InvariantViolated"
 )
 
 // Hold is a wait with a name.
@@ -140,12 +141,16 @@ func (i Identity) After() []OpID { return i.DependsOn }
 func (Identity) isOp() {}
 
 // PatchRollout changes metadata or spec of the Rollout itself: the default of
-// spec.replicas and the revision annotation. Nothing else.
+// spec.replicas, the annotations of the revision and of the generation of the
+// referenced workload. Nothing else.
 type PatchRollout struct {
 	Identity
 	ResourceVersion string
 	Replicas        *int32
 	Revision        string
+	// WorkloadGeneration is the generation of the referenced workload; "" when
+	// it need not be written.
+	WorkloadGeneration string
 }
 
 // CreateReplicaSet creates the ReplicaSet of the desired revision with 0
@@ -187,6 +192,17 @@ type DeleteReplicaSet struct {
 	Name            string
 	UID             string
 	ResourceVersion string
+}
+
+// ScaleWorkload changes the size of the Deployment that spec.workloadRef names.
+type ScaleWorkload struct {
+	Identity
+	Name            string
+	ResourceVersion string
+	From, To        int32
+	// Remember is the count to give back when the Rollout is deleted; nil when
+	// the Deployment says it already.
+	Remember *int32
 }
 
 // PointService makes a Service select one revision.

@@ -14,6 +14,9 @@ import (
 type Snapshot struct {
 	Now     time.Time
 	Rollout *v1alpha1.Rollout
+	// Workload is what spec.workloadRef names; nil without one. Rollout carries
+	// its template then, see Refer.
+	Workload *Workload
 	// ReplicaSets that carry our hash label and match the selector: owned by
 	// this Rollout, or without a controller and therefore adoptable.
 	ReplicaSets []*appsv1.ReplicaSet

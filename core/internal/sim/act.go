@@ -58,6 +58,8 @@ func (w *World) execute(s *rollout.Snapshot, op rollout.Op, out *rollout.Outcome
 		return w.edit(key{kindReplicaSet, o.Name}, o.ResourceVersion, func(obj object) { resize(obj.(*appsv1.ReplicaSet), o) })
 	case rollout.DeleteReplicaSet:
 		return w.store.remove(byController, key{kindReplicaSet, o.Name}, o.UID, o.ResourceVersion)
+	case rollout.ScaleWorkload:
+		return w.scaleWorkload(s.Rollout, o)
 	case rollout.PointService:
 		return w.edit(key{kindService, o.Name}, o.ResourceVersion, func(obj object) { point(obj.(*corev1.Service), s.Rollout, o) })
 	case rollout.RouteTraffic:
@@ -92,6 +94,9 @@ func (w *World) patchRollout(s *rollout.Snapshot, o rollout.PatchRollout, out *r
 		}
 		if o.Revision != "" {
 			annotate(ro, v1alpha1.AnnotationRevision, o.Revision)
+		}
+		if o.WorkloadGeneration != "" {
+			annotate(ro, v1alpha1.AnnotationWorkloadGeneration, o.WorkloadGeneration)
 		}
 	})
 	if err != nil {

@@ -152,7 +152,11 @@ func (w *World) observe(ro *v1alpha1.Rollout) (*rollout.Snapshot, error) {
 	if w.behind(ro) {
 		return nil, errBehind
 	}
-	if sel, err := metav1.LabelSelectorAsSelector(ro.Spec.Selector); err == nil && ro.Spec.Selector != nil {
+	if err := w.refer(s); err != nil {
+		return nil, err
+	}
+	ro = s.Rollout
+	if sel, err := metav1.LabelSelectorAsSelector(ro.Spec.Selector); err == nil {
 		for _, rs := range list[*appsv1.ReplicaSet](w.cache.objects, kindReplicaSet) {
 			orphan := metav1.GetControllerOf(rs) == nil && sel.Matches(labels.Set(rs.Labels))
 			if !metav1.IsControlledBy(rs, ro) && !orphan {

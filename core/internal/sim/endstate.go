@@ -30,6 +30,9 @@ func (w *World) EndState() string {
 			out = append(out, fmt.Sprintf("Service %s %s %s", name, encoded(svc.Spec.Selector), encoded(svc.Annotations)))
 		}
 	}
+	for _, d := range list[*appsv1.Deployment](w.store.live, kindDeployment) {
+		out = append(out, fmt.Sprintf("Deployment %s %d %s %s", d.Name, *d.Spec.Replicas, encoded(d.Labels), encoded(d.Annotations)))
+	}
 	for _, r := range list[*Route](w.store.live, kindRoute) {
 		out = append(out, fmt.Sprintf("Route %s %s", r.Name, places(r.Places)))
 	}

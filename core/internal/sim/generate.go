@@ -61,6 +61,10 @@ func Random(seed int64) (*World, *rand.Rand) {
 		limit := int32(r.Intn(3))
 		ro.Spec.RevisionHistoryLimit = &limit
 	}
+	if r.Intn(5) == 0 {
+		w.AddDeployment("v1", int32(r.Intn(5)))
+		Referring(ro, []string{v1alpha1.ScaleDownNever, v1alpha1.ScaleDownOnSuccess, v1alpha1.ScaleDownProgressively}[r.Intn(3)])
+	}
 	w.Create(ro)
 	w.note("steps " + Describe(canary.Steps))
 	return w, r

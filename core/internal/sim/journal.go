@@ -51,6 +51,8 @@ func (w *World) write(c change) {
 		}
 	case kindReplicaSet:
 		j.replicaSet(w, c)
+	case kindDeployment:
+		j.deployment(w, c)
 	case kindService:
 		j.service(w, c)
 	case kindAnalysisRun:

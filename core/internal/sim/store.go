@@ -29,10 +29,11 @@ const (
 	kindAnalysisRun kind = "AnalysisRun"
 	kindTemplate    kind = "AnalysisTemplate"
 	kindRoute       kind = "Route"
+	kindDeployment  kind = "Deployment"
 )
 
 // kinds in a fixed order, so that runs can be repeated.
-var kinds = []kind{kindRollout, kindReplicaSet, kindService, kindAnalysisRun, kindTemplate, kindRoute}
+var kinds = []kind{kindRollout, kindReplicaSet, kindService, kindAnalysisRun, kindTemplate, kindRoute, kindDeployment}
 
 type object interface {
 	metav1.Object
@@ -161,6 +162,8 @@ func specOf(obj object) any {
 	case *v1alpha1.Rollout:
 		return o.Spec
 	case *appsv1.ReplicaSet:
+		return o.Spec
+	case *appsv1.Deployment:
 		return o.Spec
 	case *corev1.Service:
 		return o.Spec

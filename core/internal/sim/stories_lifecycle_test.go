@@ -3,6 +3,8 @@ package sim_test
 import (
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 	"github.com/sluice-rollouts/sluice/core/internal/sim"
 )
@@ -79,4 +81,58 @@ func updated(w *sim.World, version string) {
 	w.Until("50 % of "+version, pausedAt(1))
 	w.Resume()
 	w.Rest()
+}
+
+// referring creates a Rollout for the Deployment web of v1, with 4 replicas.
+func referring(w *sim.World, scaleDown string) {
+	w.AddDeployment("v1", 4)
+	w.Create(sim.Referring(sim.NewRollout("", 4, half()...), scaleDown))
+}
+
+// image is an edit of the Deployment.
+func image(version string) func(*appsv1.Deployment) {
+	return func(d *appsv1.Deployment) { d.Spec.Template = sim.PodTemplate(version) }
+}
+
+var workloadStories = []story{
+	{name: "workload-onsuccess", about: "A Rollout takes over a Deployment: its pods go when those of the Rollout serve; an update of its template is an update of the Rollout.",
+		play: func(w *sim.World) {
+			referring(w, v1alpha1.ScaleDownOnSuccess)
+			w.Rest()
+			w.EditDeployment("sets the image of the Deployment to v2", image("v2"))
+			w.Until("50 % of v2", pausedAt(1))
+			w.Resume()
+		}},
+	{name: "workload-progressively", about: "The Deployment gives up its pods one by one; when those of the Rollout crash on the way it gets them back.",
+		play: func(w *sim.World) {
+			referring(w, v1alpha1.ScaleDownProgressively)
+			w.Run(time.Second)
+			w.KillPod("v1") // one pod comes later than the others
+			w.Run(1500 * time.Millisecond)
+			w.Crash("v1")
+			w.Run(10 * time.Second)
+			w.Recover("v1")
+		}},
+	{name: "workload-progressively-abort", about: "An update of the taken-over Deployment is aborted: the Deployment stays at 0, v1 of the Rollout serves.",
+		play: func(w *sim.World) {
+			referring(w, v1alpha1.ScaleDownProgressively)
+			w.Rest()
+			w.EditDeployment("sets the image of the Deployment to v2", image("v2"))
+			w.Until("50 % of v2", pausedAt(1))
+			w.Abort()
+		}},
+	{name: "workload-missing", about: "The Deployment does not exist, and is deleted later: the message names it, and what runs goes on running.",
+		play: func(w *sim.World) {
+			w.Create(sim.Referring(sim.NewRollout("", 4, half()...), v1alpha1.ScaleDownNever))
+			w.Run(time.Minute)
+			w.AddDeployment("v1", 4)
+			w.Rest()
+			w.DeleteDeployment()
+			w.Run(time.Minute)
+			w.Scale(6)
+			w.Run(time.Minute)
+			w.AddDeployment("v2", 0)
+			w.Until("50 % of v2", pausedAt(1))
+			w.Resume()
+		}},
 }

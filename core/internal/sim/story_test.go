@@ -24,6 +24,7 @@ func TestStories(t *testing.T) {
 		stories,
 		routeStories,
 		lifecycleStories,
+		workloadStories,
 	) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()

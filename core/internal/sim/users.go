@@ -149,7 +149,11 @@ func (w *World) Prepare() {
 
 // Create creates the Rollout.
 func (w *World) Create(ro *v1alpha1.Rollout) {
-	w.note("a user creates the Rollout with " + image(ro.Spec.Template))
+	version := image(ro.Spec.Template)
+	if ref := ro.Spec.WorkloadRef; ref != nil {
+		version = "the template of " + ref.Kind + " " + ref.Name
+	}
+	w.note("a user creates the Rollout with " + version)
 	w.must(w.store.create(byUser, key{kindRollout, ro.Name}, asStored(ro)))
 }
 
@@ -162,6 +166,10 @@ func (w *World) Edit(what string, edit func(*v1alpha1.Rollout)) {
 
 // Deploy asks for another version.
 func (w *World) Deploy(version string) {
+	if ref := w.Rollout().Spec.WorkloadRef; ref != nil && w.store.live[key{kindDeployment, ref.Name}] != nil {
+		w.EditDeployment("deploys "+version+" by the Deployment", func(d *appsv1.Deployment) { d.Spec.Template = PodTemplate(version) })
+		return
+	}
 	w.Edit("deploys "+version, func(ro *v1alpha1.Rollout) { ro.Spec.Template = PodTemplate(version) })
 }
 
