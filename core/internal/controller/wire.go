@@ -120,6 +120,9 @@ func wire(o Options, cfg *rest.Config, mgr ctrl.Manager, counters *Metrics) (*wi
 	if err := watchRollouts(mgr, reconciler, rollouts, o.Threads); err != nil {
 		return nil, fmt.Errorf("watch rollouts: %w", err)
 	}
+	if err := watchLeftovers(o, mgr, recorder); err != nil {
+		return nil, err
+	}
 	if err := watchAnalysisRuns(mgr, host, measuring, recorder, runs, o.Threads); err != nil {
 		return nil, fmt.Errorf("watch analysis runs: %w", err)
 	}

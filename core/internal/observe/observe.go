@@ -229,3 +229,21 @@ func (o *Observer) analysisRuns(ctx context.Context, s *rollout.Snapshot) error 
 	}
 	return nil
 }
+
+// MarkedServices are the Services a Rollout may have marked and may still use:
+// those it names anywhere, whatever its strategy.
+func MarkedServices(ro *v1alpha1.Rollout) []string {
+	names := ServiceNames(ro)
+	if bg := ro.Spec.Strategy.BlueGreen; bg != nil {
+		names = append(names, bg.ActiveService, bg.PreviewService)
+	}
+	if c := ro.Spec.Strategy.Canary; c != nil && c.PingPong != nil {
+		names = append(names, c.PingPong.PingService, c.PingPong.PongService)
+	}
+	for _, r := range ro.Status.Canary.Routers {
+		if r.Intended != nil {
+			names = append(names, r.Intended.Stable.ServiceName, r.Intended.Canary.ServiceName)
+		}
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return name == "" })
+}
