@@ -217,6 +217,7 @@ var groups = map[string]string{
 	"Rollout": "argoproj.io/v1alpha1", "AnalysisRun": "argoproj.io/v1alpha1", "AnalysisTemplate": "argoproj.io/v1alpha1",
 	"Experiment": "argoproj.io/v1alpha1", "Secret": "v1",
 	"HTTPRoute": "gateway.networking.k8s.io/v1", "ReplicaSet": "apps/v1", "Service": "v1", "Pod": "v1",
+	"Deployment": "apps/v1", "PodTemplate": "v1", "PodDisruptionBudget": "policy/v1",
 }
 
 func (a *App) object(kind, name string) *unstructured.Unstructured {

@@ -81,9 +81,12 @@ func (w World) Message(t v1alpha1.RolloutConditionType) string {
 	return ""
 }
 
-// Set is the ReplicaSet of a version; nil when there is none.
+// Set is the Rollout's ReplicaSet of a version; nil when there is none.
 func (w World) Set(version string) *appsv1.ReplicaSet {
 	for _, rs := range w.Sets {
+		if rs.Labels[v1alpha1.LabelPodTemplateHash] == "" {
+			continue // of a Deployment
+		}
 		if c := rs.Spec.Template.Spec.Containers; len(c) > 0 && strings.HasSuffix(c[0].Image, ":"+version) {
 			return rs
 		}
