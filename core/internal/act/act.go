@@ -96,6 +96,10 @@ func (a *Actor) one(ctx context.Context, s *rollout.Snapshot, op rollout.Op, out
 		return a.delete(ctx, &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: o.Name}}, o.UID, o.ResourceVersion)
 	case rollout.ScaleWorkload:
 		return a.scaleWorkload(ctx, s.Rollout, o)
+	case rollout.SyncPods:
+		return a.syncPods(ctx, ns, o)
+	case rollout.EvictPod:
+		return a.evict(ctx, ns, o)
 	case rollout.PointService:
 		return a.pointService(ctx, s.Rollout, o)
 	case rollout.RouteTraffic:

@@ -63,6 +63,11 @@ func (a *Actor) updateReplicaSet(ctx context.Context, namespace string, o rollou
 	if o.MinReadySeconds != nil {
 		spec["minReadySeconds"] = *o.MinReadySeconds
 	}
+	if o.Template != nil {
+		if template := templatePatch(*o.Template); len(template) > 0 {
+			spec["template"] = template
+		}
+	}
 	if len(spec) > 0 {
 		body["spec"] = spec
 	}

@@ -124,13 +124,18 @@ var unhandedAnnotations = []string{
 	v1alpha1.AnnotationDesiredReplicas,
 	v1alpha1.AnnotationNotified,
 	v1alpha1.AnnotationWorkloadGeneration,
+	v1alpha1.AnnotationEphemeralMetadata,
 }
 
 // replicaSet is the object for a revision that has none yet: 0 replicas, our
 // hash in labels and selector, the Rollout as controller.
 func (p *planner) replicaSet(number string) *appsv1.ReplicaSet {
 	template := *p.ro.Spec.Template.DeepCopy()
+	role := p.firstRole()
 	template.Labels = withHash(template.Labels, p.hash)
+	labels := maps.Clone(template.Labels)
+	template.Labels, template.Annotations = merged(template.Labels, role.Labels), merged(template.Annotations, role.Annotations)
+	template.Spec.Affinity = p.affinity(template)
 	selector := &metav1.LabelSelector{}
 	if p.ro.Spec.Selector != nil {
 		selector = p.ro.Spec.Selector.DeepCopy()
@@ -145,12 +150,15 @@ func (p *planner) replicaSet(number string) *appsv1.ReplicaSet {
 	}
 	annotations[v1alpha1.AnnotationRevision] = number
 	annotations[v1alpha1.AnnotationDesiredReplicas] = strconv.Itoa(int(p.want))
+	if encoded := encodeMetadata(role); encoded != nil {
+		annotations[v1alpha1.AnnotationEphemeralMetadata] = *encoded
+	}
 	zero := int32(0)
 	return &appsv1.ReplicaSet{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:            p.ro.Name + "-" + p.hash,
 			Namespace:       p.ro.Namespace,
-			Labels:          maps.Clone(template.Labels),
+			Labels:          labels,
 			Annotations:     annotations,
 			OwnerReferences: []metav1.OwnerReference{*controllerRef(p.ro)},
 		},

@@ -24,6 +24,9 @@ func Decide(s *rollout.Snapshot) rollout.Plan {
 		return *p.plan
 	}
 	p.adopt()
+	if p.restartPods() {
+		return *p.plan
+	}
 	p.position()
 	p.targets()
 	p.services()
@@ -31,6 +34,7 @@ func Decide(s *rollout.Snapshot) rollout.Plan {
 	p.scale()
 	p.runs()
 	p.cleanup()
+	p.metadata()
 	p.scaleWorkload()
 	p.noteWorkload()
 	return *p.plan

@@ -82,7 +82,7 @@ func (p *planner) templateHash() string {
 	}
 	var newest *appsv1.ReplicaSet
 	for _, rs := range p.s.ReplicaSets {
-		if metav1.IsControlledBy(rs, p.ro) && sameTemplate(rs.Spec.Template, p.ro.Spec.Template) &&
+		if metav1.IsControlledBy(rs, p.ro) && sameTemplate(rollout.Undressed(rs), p.ro.Spec.Template) &&
 			(newest == nil || revision(rs) > revision(newest)) {
 			newest = rs
 		}
@@ -93,13 +93,11 @@ func (p *planner) templateHash() string {
 	return hash
 }
 
-// sameTemplate compares without our own label, and after a JSON round trip of
-// both so that nil and empty are the same. The API server fills defaults in a
+// sameTemplate compares a template without what we put into it after a JSON
+// round trip of both, so that nil and empty are the same. The API server fills defaults in a
 // stored ReplicaSet; anything else that only the stored one says was removed by
 // the user, and is another revision.
 func sameTemplate(stored, wanted corev1.PodTemplateSpec) bool {
-	stored = *stored.DeepCopy()
-	delete(stored.Labels, v1alpha1.LabelPodTemplateHash)
 	if !apiequality.Semantic.DeepEqual(stored.Labels, wanted.Labels) ||
 		!apiequality.Semantic.DeepEqual(stored.Annotations, wanted.Annotations) ||
 		len(stored.Spec.Containers) != len(wanted.Spec.Containers) ||

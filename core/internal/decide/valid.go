@@ -15,7 +15,7 @@ import (
 // never an abort.
 func (p *planner) valid() {
 	for _, check := range []func(){
-		p.validFields, p.validSelector, p.validStrategy, p.validTraffic, p.validSteps, p.validCapabilities, p.validServices, p.validAnalyses,
+		p.validFields, p.validSelector, p.validMetadata, p.validStrategy, p.validTraffic, p.validSteps, p.validCapabilities, p.validServices, p.validAnalyses,
 	} {
 		check()
 		if p.veto { // by a mistake, or by a template that is not known yet

@@ -56,6 +56,9 @@ type Observer struct {
 	Reader    client.Reader
 	Routers   Routers
 	Workloads Workloads
+	// Live reads past every cache; only what no cache holds. Nil where nothing
+	// is restarted.
+	Live      client.Reader
 	Providers Providers
 	Written   *Written
 	// Now is the clock; nil means time.Now.
@@ -72,7 +75,7 @@ func (o *Observer) Snapshot(ctx context.Context, ro *v1alpha1.Rollout) (*rollout
 	if err := o.workload(ctx, s); err != nil {
 		return nil, err
 	}
-	for _, read := range []func(context.Context, *rollout.Snapshot) error{o.replicaSets, o.services, o.analysisRuns, o.templates} {
+	for _, read := range []func(context.Context, *rollout.Snapshot) error{o.replicaSets, o.pods, o.services, o.analysisRuns, o.templates} {
 		if err := read(ctx, s); err != nil {
 			return nil, err
 		}

@@ -35,6 +35,9 @@ func Of(s *rollout.Snapshot, plan rollout.Plan, out rollout.Outcome) Record {
 	r.new = *r.old.DeepCopy()
 	r.new.ObservedGeneration = strconv.FormatInt(s.Rollout.Generation, 10)
 	r.workload()
+	if plan.RestartedAt != nil {
+		r.new.RestartedAt = plan.RestartedAt
+	}
 	if plan.Invalid == "" {
 		r.collisions()
 		r.verdicts()

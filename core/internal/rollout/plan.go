@@ -4,6 +4,8 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 )
@@ -28,6 +30,9 @@ type Plan struct {
 	Transition Transition
 	// Wake is when to look again without an event; zero means never.
 	Wake time.Time
+	// RestartedAt is the spec.restartAt that every pod has been restarted for;
+	// nil while status keeps what it says.
+	RestartedAt *metav1.Time
 	// Routers is the wanted status.canary.routers[]; Weights the acknowledged
 	// distribution, nil when traffic is not routed.
 	Routers []v1alpha1.RouterStatus
@@ -96,6 +101,7 @@ const (
 	HoldPaused             HoldReason = "Paused"
 	HoldInvalidSpec        HoldReason = "InvalidSpec"
 	HoldWaitingForWorkload HoldReason = "WaitingForWorkload"
+	HoldDisruptionBudget   HoldReason = "WaitingForDisruptionBudget"
 	HoldInvariant          HoldReason = "InvariantViolated"
 )
 
@@ -181,6 +187,39 @@ type UpdateReplicaSet struct {
 	// Annotations to set; a nil value removes the key.
 	Annotations     map[string]*string
 	MinReadySeconds *int32
+	// Template changes parts of the pod template that are not part of its hash;
+	// nil when it stays.
+	Template *TemplatePatch
+}
+
+// TemplatePatch changes what a role puts into a pod template. A nil value
+// removes the key.
+type TemplatePatch struct {
+	Labels      map[string]*string
+	Annotations map[string]*string
+	// SetAffinity replaces the affinity by Affinity, which may be nil.
+	SetAffinity bool
+	Affinity    *corev1.Affinity
+}
+
+// SyncPods brings the metadata of a role to the running pods of a ReplicaSet
+// whose template has it already. Labels and Annotations are what to put on each
+// pod; a nil value removes the key.
+type SyncPods struct {
+	Identity
+	Name            string
+	UID             string
+	ResourceVersion string
+	Hash            string
+	Labels          map[string]*string
+	Annotations     map[string]*string
+}
+
+// EvictPod asks for the end of one pod, where its PodDisruptionBudget allows it.
+type EvictPod struct {
+	Identity
+	Name string
+	UID  string
 }
 
 // Scales reports whether the operation changes the size.

@@ -17,6 +17,9 @@ type Snapshot struct {
 	// Workload is what spec.workloadRef names; nil without one. Rollout carries
 	// its template then, see Refer.
 	Workload *Workload
+	// Pods of the ReplicaSets, read only while spec.restartAt is due; nil
+	// otherwise.
+	Pods []Pod
 	// ReplicaSets that carry our hash label and match the selector: owned by
 	// this Rollout, or without a controller and therefore adoptable.
 	ReplicaSets []*appsv1.ReplicaSet

@@ -60,6 +60,10 @@ func (w *World) execute(s *rollout.Snapshot, op rollout.Op, out *rollout.Outcome
 		return w.store.remove(byController, key{kindReplicaSet, o.Name}, o.UID, o.ResourceVersion)
 	case rollout.ScaleWorkload:
 		return w.scaleWorkload(s.Rollout, o)
+	case rollout.EvictPod:
+		return w.evict(o)
+	case rollout.SyncPods:
+		return w.dressPods(o)
 	case rollout.PointService:
 		return w.edit(key{kindService, o.Name}, o.ResourceVersion, func(obj object) { point(obj.(*corev1.Service), s.Rollout, o) })
 	case rollout.RouteTraffic:
@@ -144,6 +148,13 @@ func resize(rs *appsv1.ReplicaSet, o rollout.UpdateReplicaSet) {
 	}
 	if o.MinReadySeconds != nil {
 		rs.Spec.MinReadySeconds = *o.MinReadySeconds
+	}
+	if t := o.Template; t != nil {
+		rs.Spec.Template.Labels = changed(rs.Spec.Template.Labels, t.Labels)
+		rs.Spec.Template.Annotations = changed(rs.Spec.Template.Annotations, t.Annotations)
+		if t.SetAffinity {
+			rs.Spec.Template.Spec.Affinity = t.Affinity
+		}
 	}
 	for name, value := range o.Annotations {
 		if value == nil {

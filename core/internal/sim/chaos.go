@@ -48,6 +48,10 @@ func (w *World) disturb(r *rand.Rand) {
 	if w.Rollout() == nil {
 		return
 	}
+	if r.Intn(12) == 0 {
+		w.disturbLifecycle(r)
+		return
+	}
 	version := versions[r.Intn(len(versions))]
 	switch r.Intn(25) {
 	case 0, 1:
@@ -173,7 +177,7 @@ func (w *World) putBack() {
 
 // Heal ends every fault.
 func (w *World) Heal() {
-	w.CrashBefore = 0
+	w.CrashBefore, w.MinAvailable = 0, 0
 	for _, name := range sortedKeys(w.Plugins) {
 		w.Plugins[name].Refuse = 0
 		w.PluginUp(name)

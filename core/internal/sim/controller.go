@@ -185,6 +185,7 @@ func (w *World) observe(ro *v1alpha1.Rollout) (*rollout.Snapshot, error) {
 			return nil, errBehind
 		}
 	}
+	w.observePods(s)
 	if w.unseen() {
 		return nil, errBehind
 	}

@@ -112,11 +112,23 @@ func (j *journal) replicaSet(w *World, c change) {
 	switch {
 	case old == nil:
 		j.add(w, "pods    ReplicaSet %s is created", rs.Name)
+		if a := rs.Spec.Template.Spec.Affinity; a != nil && a.PodAntiAffinity != nil {
+			j.add(w, "pods    %s: its pods keep away from another revision", rs.Name)
+		}
 		return
 	case rollout.SpecReplicas(old) != rollout.SpecReplicas(rs):
 		j.add(w, "pods    %s: %d wanted (was %d)", rs.Name, rollout.SpecReplicas(rs), rollout.SpecReplicas(old))
 	case old.Status.AvailableReplicas != rs.Status.AvailableReplicas:
 		j.add(w, "pods    %s: %d available (was %d)", rs.Name, rs.Status.AvailableReplicas, old.Status.AvailableReplicas)
+	}
+	if before, after := old.Spec.Template.Spec.Affinity != nil, rs.Spec.Template.Spec.Affinity != nil; before != after {
+		j.add(w, "pods    %s: new pods %s", rs.Name, map[bool]string{true: "keep away from another revision", false: "go to any node"}[after])
+	}
+	if old.Annotations[v1alpha1.AnnotationEphemeralMetadata] != rs.Annotations[v1alpha1.AnnotationEphemeralMetadata] {
+		j.add(w, "pods    %s: new pods get %s", rs.Name, metadataText(rs))
+	}
+	if old.Annotations[rollout.AnnotationPodsMetadata] != "" && rs.Annotations[rollout.AnnotationPodsMetadata] == "" {
+		j.add(w, "pods    %s: its pods have %s", rs.Name, metadataText(rs))
 	}
 	before, after := old.Annotations[v1alpha1.AnnotationScaleDownDeadline], rs.Annotations[v1alpha1.AnnotationScaleDownDeadline]
 	switch {

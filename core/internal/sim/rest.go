@@ -21,6 +21,10 @@ func (w *World) CheckRest() {
 		w.failf("at rest in a state nobody ends: %s; %s; held by %s", why, statusLine(w.Rollout()), w.holds())
 		return
 	}
+	if why := w.undressed(); why != "" && condition(w.Rollout(), v1alpha1.ConditionInvalidSpec) == nil {
+		w.failf("at rest, and %s", why)
+		return
+	}
 	changes, writes := len(w.store.log), w.Writes
 	for range 20 {
 		w.pass()

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 	"github.com/sluice-rollouts/sluice/core/internal/sim"
@@ -134,5 +135,55 @@ var workloadStories = []story{
 			w.AddDeployment("v2", 0)
 			w.Until("50 % of v2", pausedAt(1))
 			w.Resume()
+		}},
+}
+
+var podStories = []story{
+	{name: "restart", about: "Pods are restarted by evictions, no more at a time than maxUnavailable allows.",
+		play: func(w *sim.World) {
+			running(w, "v1", half())
+			w.Run(10 * time.Second)
+			w.Restart()
+			w.Run(2 * time.Minute)
+		}},
+	{name: "restart-across-budget", about: "A PodDisruptionBudget refuses every eviction: the restart says so and waits; when it allows one, the pods go one by one.",
+		play: func(w *sim.World) {
+			running(w, "v1", half())
+			w.Run(10 * time.Second)
+			w.SetBudget(4)
+			w.Restart()
+			w.Run(time.Minute)
+			w.SetBudget(3)
+			w.Run(2 * time.Minute)
+		}},
+	{name: "restart-later", about: "A restart that is asked for in five minutes waits for them.",
+		play: func(w *sim.World) {
+			running(w, "v1", half())
+			at := metav1.NewTime(w.Now().Add(5 * time.Minute).Truncate(time.Second))
+			w.Edit("asks for a restart in five minutes", func(ro *v1alpha1.Rollout) { ro.Spec.RestartAt = &at })
+		}},
+	{name: "role-metadata", about: "The pods of the canary are marked as such while they are, and as stable when they become it; no pod is restarted for that.",
+		play: func(w *sim.World) {
+			running(w, "v1", half())
+			w.SetRoles(map[string]string{"role": "canary", "new": "yes"}, map[string]string{"role": "stable"})
+			w.Rest()
+			updated(w, "v2")
+		}},
+	{name: "role-metadata-abort", about: "An aborted canary stays marked as the canary; the pods it keeps never count as stable.",
+		play: func(w *sim.World) {
+			running(w, "v1", half())
+			w.SetRoles(map[string]string{"role": "canary"}, map[string]string{"role": "stable"})
+			w.Deploy("v2")
+			w.Until("50 % of v2", pausedAt(1))
+			w.Abort()
+		}},
+	{name: "anti-affinity", about: "The pods of v2 keep away from the nodes of v1 as long as both are there; it is not part of the revision, and goes when v2 is stable.",
+		play: func(w *sim.World) {
+			ro := sim.NewRollout("v1", 4, half()...)
+			ro.Spec.Strategy.Canary.AntiAffinity = &v1alpha1.AntiAffinity{
+				RequiredDuringSchedulingIgnoredDuringExecution: &v1alpha1.RequiredDuringSchedulingIgnoredDuringExecution{}}
+			w.Create(ro)
+			w.Rest()
+			updated(w, "v2")
 		}},
 }

@@ -25,6 +25,7 @@ func TestStories(t *testing.T) {
 		routeStories,
 		lifecycleStories,
 		workloadStories,
+		podStories,
 	) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()

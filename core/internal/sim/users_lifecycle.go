@@ -1,6 +1,10 @@
 package sim
 
 import (
+	"fmt"
+	"math/rand"
+	"time"
+
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,6 +22,9 @@ func (w *World) Undo(version string) {
 		}
 		template := *rs.Spec.Template.DeepCopy()
 		delete(template.Labels, v1alpha1.LabelPodTemplateHash)
+		if w.Rollout().Spec.WorkloadRef != nil {
+			return // it would write into the Deployment, which is an ordinary edit
+		}
 		w.Edit("undoes to "+version, func(ro *v1alpha1.Rollout) { ro.Spec.Template = template })
 		return
 	}
@@ -40,4 +47,42 @@ func (w *World) TakeName(version string) {
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: Namespace, OwnerReferences: []metav1.OwnerReference{owner}},
 		Spec:       appsv1.ReplicaSetSpec{Replicas: new(int32), Template: PodTemplate("other")},
 	}))
+}
+
+// Restart does what `kubectl argo rollouts restart` does.
+func (w *World) Restart() {
+	at := metav1.NewTime(w.now.Truncate(time.Second))
+	w.Edit("restarts the pods", func(ro *v1alpha1.Rollout) { ro.Spec.RestartAt = &at })
+}
+
+// SetBudget changes what the PodDisruptionBudget of all pods keeps available.
+func (w *World) SetBudget(available int) {
+	w.note(fmt.Sprintf("the PodDisruptionBudget keeps %d pods", available))
+	w.MinAvailable = available
+}
+
+// SetRoles sets the metadata that the canary's and the stable pods carry.
+func (w *World) SetRoles(canary, stable map[string]string) {
+	w.Edit("sets the metadata of the roles", func(ro *v1alpha1.Rollout) {
+		ro.Spec.Strategy.Canary.CanaryMetadata = &v1alpha1.PodTemplateMetadata{Labels: canary}
+		ro.Spec.Strategy.Canary.StableMetadata = &v1alpha1.PodTemplateMetadata{Labels: stable}
+	})
+}
+
+// disturbLifecycle lets somebody do what is not part of an update.
+func (w *World) disturbLifecycle(r *rand.Rand) {
+	switch r.Intn(6) {
+	case 0, 1:
+		w.Restart()
+	case 2:
+		w.SetBudget(r.Intn(5))
+	case 3, 4:
+		roles := []map[string]string{nil, {"role": "canary"}, {"role": "stable", "tier": "1"}, {"tier": "2"}}
+		if w.Rollout().Spec.Strategy.Canary != nil {
+			w.SetRoles(roles[r.Intn(4)], roles[r.Intn(4)])
+		}
+	case 5:
+		version := versions[r.Intn(len(versions))]
+		w.Undo(version)
+	}
 }

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -11,8 +12,10 @@ import (
 
 // pod of a ReplicaSet; it is available from a moment on, unless it is broken.
 type pod struct {
-	from   time.Time
-	broken bool
+	name                string
+	created, from       time.Time
+	broken              bool
+	labels, annotations map[string]string
 }
 
 // replicaSetChanged lets the ReplicaSet controller look at a changed one.
@@ -30,7 +33,9 @@ func (w *World) syncPods(name string) {
 	}
 	pods, want := w.pods[name], int(rollout.SpecReplicas(rs))
 	for len(pods) < want {
-		p := pod{from: w.now.Add(w.StartUp + time.Duration(rs.Spec.MinReadySeconds)*time.Second), broken: w.Broken[image(rs.Spec.Template)]}
+		w.podsMade++
+		p := pod{name: fmt.Sprintf("%s-%d", name, w.podsMade), created: w.now.Truncate(time.Second),
+			labels: rs.Spec.Template.Labels, annotations: rs.Spec.Template.Annotations, from: w.now.Add(w.StartUp + time.Duration(rs.Spec.MinReadySeconds)*time.Second), broken: w.Broken[image(rs.Spec.Template)]}
 		pods = append(pods, p)
 		w.after(p.from.Sub(w.now), func() { w.syncPods(name) })
 	}

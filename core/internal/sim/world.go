@@ -50,6 +50,9 @@ type World struct {
 	Passes, Writes, Soft int
 	// Restarts counts restarts of the controller.
 	Restarts int
+	// MinAvailable is what the PodDisruptionBudget of all pods keeps; 0 means
+	// that there is none.
+	MinAvailable int
 
 	now    time.Time
 	store  *store
@@ -64,6 +67,7 @@ type World struct {
 	backoff time.Duration
 
 	pods             map[string][]pod
+	podsMade         int
 	served           map[string][]Place
 	servedGeneration map[string]int64
 	watch            watcher
