@@ -6,7 +6,11 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 )
 
 const wantedTemplate = `{"metadata":{"labels":{"app":"web"}},"spec":{
@@ -28,7 +32,13 @@ const storedTemplate = `{"metadata":{"creationTimestamp":null,"labels":{"app":"w
 // A template that the API server has filled with its defaults is the same
 // revision; one from which the user removed anything at all is another one.
 func TestSameTemplate(t *testing.T) {
-	stored := parseTemplate(t, storedTemplate)
+	rs := &appsv1.ReplicaSet{Spec: appsv1.ReplicaSetSpec{Template: parseTemplate(t, storedTemplate)}}
+	// What a role put there is not the user's.
+	rs.Annotations = map[string]string{v1alpha1.AnnotationEphemeralMetadata: `{"labels":{"role":"canary"},"annotations":{"note":"new"}}`}
+	rs.Spec.Template.Labels["role"], rs.Spec.Template.Annotations = "canary", map[string]string{"note": "new"}
+	rs.Spec.Template.Spec.Affinity = &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{
+		RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{rollout.AwayFrom("n", "old")}}}
+	stored := rollout.Undressed(rs)
 	assert.True(t, sameTemplate(stored, parseTemplate(t, wantedTemplate)))
 
 	for name, edit := range map[string]func(*corev1.PodTemplateSpec){

@@ -13,7 +13,7 @@ import (
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 )
 
-// restartPoll is when a restart that has pods left is looked at again without
+// restartPoll is when an eviction that was asked for is looked at again without
 // an event.
 const restartPoll = 30 * time.Second
 
@@ -52,8 +52,9 @@ func (p *planner) restartPods() bool {
 		p.plan.RestartedAt = at.DeepCopy()
 		return false
 	}
-	p.wake(p.s.Now.Add(restartPoll))
-	if !evicts {
+	if evicts {
+		p.wake(p.s.Now.Add(restartPoll)) // what a budget refuses comes without an event
+	} else {
 		p.hold(rollout.Hold{Reason: rollout.HoldWaitingForPods, EndedBy: "pods becoming available",
 			What: fmt.Sprintf("%d pods are still to be restarted, and too few are available to evict one", left)})
 	}
