@@ -1,12 +1,17 @@
 package stage
 
 import (
+	"encoding/json"
 	"fmt"
 
 	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
@@ -63,4 +68,46 @@ func (a *App) Pods(version string) []unstructured.Unstructured {
 		}
 	}
 	return out
+}
+
+// Replace reads an object, edits it and writes it as a whole, as clients do that
+// know no patches.
+func (a *App) Replace(kind, name string, edit func(map[string]any)) {
+	a.t.Helper()
+	eventually(a.t, "replace "+kind+" "+name, func() error {
+		o := a.object(kind, name)
+		if err := a.stage.Client.Get(a.ctx, client.ObjectKeyFromObject(o), o); err != nil {
+			return err
+		}
+		edit(o.Object)
+		return a.stage.Client.Update(a.ctx, o)
+	})
+}
+
+// UndoPatch is the JSON patch by which Argo's CLI goes back to the template of a
+// ReplicaSet.
+func UndoPatch(rs *appsv1.ReplicaSet) string {
+	template := rs.Spec.Template.DeepCopy()
+	delete(template.Labels, v1alpha1.LabelPodTemplateHash)
+	raw, err := json.Marshal([]map[string]any{{"op": "replace", "path": "/spec/template", "value": template}})
+	if err != nil {
+		panic(fmt.Sprintf("a pod template that was read from the API server: %v", err))
+	}
+	return string(raw)
+}
+
+// Scale does what `kubectl scale` does.
+func (a *App) Scale(replicas int) {
+	a.t.Helper()
+	patch := fmt.Sprintf(`{"spec": {"replicas": %d}}`, replicas)
+	require.NoError(a.t, a.stage.Client.SubResource("scale").Patch(a.ctx, a.object("Rollout", AppName),
+		client.RawPatch(types.MergePatchType, []byte(patch)), client.WithSubResourceBody(&autoscalingv1.Scale{})))
+}
+
+// ReadScale is the scale subresource of the Rollout.
+func (a *App) ReadScale() *autoscalingv1.Scale {
+	a.t.Helper()
+	scale := &autoscalingv1.Scale{}
+	require.NoError(a.t, a.stage.Client.SubResource("scale").Get(a.ctx, a.object("Rollout", AppName), scale))
+	return scale
 }
