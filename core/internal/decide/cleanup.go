@@ -124,7 +124,7 @@ func (p *planner) trimReplicaSets() {
 	for i := len(p.others) - 1; i >= max(0, int(p.ro.Spec.RevisionHistoryLimitOrDefault())); i-- {
 		rs := p.others[i]
 		if rollout.SpecReplicas(rs) != 0 || rs.Status.Replicas != 0 || rs.Status.ObservedGeneration < rs.Generation ||
-			rs.DeletionTimestamp != nil || !p.idle(rs) || p.writes(rs) {
+			rs.DeletionTimestamp != nil || !p.idle(rs) || p.selected(rollout.Hash(rs)) || p.writes(rs) {
 			continue
 		}
 		p.add(rollout.DeleteReplicaSet{
@@ -134,6 +134,17 @@ func (p *planner) trimReplicaSets() {
 			ResourceVersion: rs.ResourceVersion,
 		})
 	}
+}
+
+// selected reports that a Service selects the revision. Without replicas names
+// do not move, and a ReplicaSet that one of them still means is kept.
+func (p *planner) selected(hash string) bool {
+	for name := range p.s.Services {
+		if p.s.ServiceHash(name) == hash {
+			return true
+		}
+	}
+	return false
 }
 
 // trimRuns deletes completed runs beyond the history limits and those whose
