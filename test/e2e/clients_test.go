@@ -43,18 +43,6 @@ func TestSetImage(t *testing.T) {
 	app.Await("paused at 20 with v2", func(w stage.World) bool { return w.Paused(1, 20) && w.Selects(stage.CanaryService) == w.Hash("v2") })
 }
 
-// `promote` in a step that is no pause moves the index.
-func TestPromoteSkipsAStep(t *testing.T) {
-	t.Parallel()
-	app := on.NewApp(t, shared)
-	app.Deploy(stage.SetWeight(20), stage.Pause, stage.SetWeight(60), stage.Pause)
-	app.Update("v2")
-	app.Await("paused at 20", func(w stage.World) bool { return w.Paused(1, 20) })
-	app.PatchStatus(`{"status": {"pauseConditions": null, "currentStepIndex": 3}}`)
-	w := app.Await("the pause after 60 is reached", func(w stage.World) bool { return w.Paused(3, 60) })
-	assert.Equal(t, v1alpha1.RolloutPhasePaused, w.Status().Phase)
-}
-
 // `terminate analysisrun` ends the run successfully, and with it the step.
 func TestTerminateAnalysisRun(t *testing.T) {
 	t.Parallel()

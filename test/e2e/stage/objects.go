@@ -100,7 +100,7 @@ func UndoPatch(rs *appsv1.ReplicaSet) string {
 func (a *App) Scale(replicas int) {
 	a.t.Helper()
 	patch := fmt.Sprintf(`{"spec": {"replicas": %d}}`, replicas)
-	require.NoError(a.t, a.stage.Client.SubResource("scale").Patch(a.ctx, a.object("Rollout", AppName),
+	require.NoError(a.t, a.stage.Client.SubResource("scale").Patch(a.ctx, a.typed(),
 		client.RawPatch(types.MergePatchType, []byte(patch)), client.WithSubResourceBody(&autoscalingv1.Scale{})))
 }
 
@@ -108,6 +108,11 @@ func (a *App) Scale(replicas int) {
 func (a *App) ReadScale() *autoscalingv1.Scale {
 	a.t.Helper()
 	scale := &autoscalingv1.Scale{}
-	require.NoError(a.t, a.stage.Client.SubResource("scale").Get(a.ctx, a.object("Rollout", AppName), scale))
+	require.NoError(a.t, a.stage.Client.SubResource("scale").Get(a.ctx, a.typed(), scale))
 	return scale
+}
+
+// typed names the Rollout for calls that cannot mix typed and untyped objects.
+func (a *App) typed() *v1alpha1.Rollout {
+	return &v1alpha1.Rollout{ObjectMeta: metav1.ObjectMeta{Namespace: a.Namespace, Name: AppName}}
 }
