@@ -31,19 +31,7 @@ func TestSecretsStayWhereTheyAre(t *testing.T) {
 
 	query := "up{token=" + token + "}"
 	on.Metrics.Set(query, 7.2)
-	runs := map[string]struct {
-		metric string
-		phase  v1alpha1.AnalysisPhase
-	}{
-		"measured":   {metric(`"up{token={{args.token}}}"`, "result[0] > 100", ""), v1alpha1.AnalysisPhaseSuccessful},
-		"failed":     {metric(`"up{token={{args.token}}}"`, `'{{args.plain}}' != 'x' && result[0] > 5`, ""), v1alpha1.AnalysisPhaseFailed},
-		"compared":   {metric(`"up{token={{args.token}}}"`, "{{args.number}} < result[0]", ""), v1alpha1.AnalysisPhaseFailed},
-		"evidence":   {metric(`"up{token={{args.token}}}"`, "'{{args.plain}}' != string(result[0])", ""), v1alpha1.AnalysisPhaseFailed},
-		"erring":     {metric(`"up"`, "result[0] > 5", "/nowhere/{{args.plain}}"), v1alpha1.AnalysisPhaseError},
-		"unfit":      {metric(`"up"`, "result[0] > {{args.plain}}", ""), v1alpha1.AnalysisPhaseError},
-		"misplaced":  {strings.Replace(metric(`"up"`, "result[0] > 5", ""), "name: m", `name: "{{args.plain}}"`, 1), v1alpha1.AnalysisPhaseError},
-		"unparsable": {metric(`"up"`, "'{{args.plain}}' contains asInt('{{args.token}}')", ""), v1alpha1.AnalysisPhaseError},
-	}
+	runs := secretRuns()
 	for name, r := range runs {
 		app.Apply(fmt.Sprintf(`
 apiVersion: argoproj.io/v1alpha1
@@ -88,6 +76,25 @@ spec:
 		}
 	}
 	require.Positive(t, secrets)
+}
+
+type secretRun struct {
+	metric string
+	phase  v1alpha1.AnalysisPhase
+}
+
+// secretRuns use the Secrets in every way there is, and end in every way.
+func secretRuns() map[string]secretRun {
+	return map[string]secretRun{
+		"measured":   {metric(`"up{token={{args.token}}}"`, "result[0] > 100", ""), v1alpha1.AnalysisPhaseSuccessful},
+		"failed":     {metric(`"up{token={{args.token}}}"`, `'{{args.plain}}' != 'x' && result[0] > 5`, ""), v1alpha1.AnalysisPhaseFailed},
+		"compared":   {metric(`"up{token={{args.token}}}"`, "{{args.number}} < result[0]", ""), v1alpha1.AnalysisPhaseFailed},
+		"evidence":   {metric(`"up{token={{args.token}}}"`, "'{{args.plain}}' != string(result[0])", ""), v1alpha1.AnalysisPhaseFailed},
+		"erring":     {metric(`"up"`, "result[0] > 5", "/nowhere/{{args.plain}}"), v1alpha1.AnalysisPhaseError},
+		"unfit":      {metric(`"up"`, "result[0] > {{args.plain}}", ""), v1alpha1.AnalysisPhaseError},
+		"misplaced":  {strings.Replace(metric(`"up"`, "result[0] > 5", ""), "name: m", `name: "{{args.plain}}"`, 1), v1alpha1.AnalysisPhaseError},
+		"unparsable": {metric(`"up"`, "'{{args.plain}}' contains asInt('{{args.token}}')", ""), v1alpha1.AnalysisPhaseError},
+	}
 }
 
 // metric asks the stand-in, once, with errors ending it at once.
