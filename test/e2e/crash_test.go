@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 	"github.com/sluice-rollouts/sluice/test/e2e/crashing"
 	"github.com/sluice-rollouts/sluice/test/e2e/stage"
 )
@@ -96,6 +97,11 @@ var crashes = []crashing.Scenario{
 			a.Apply(stage.RolloutYAML(stage.SetWeight(20), stage.Pause))
 		},
 		Ended: func(w stage.World) bool { return w.Healthy("v1") }},
+	{Name: "experiment",
+		Play: func(a *stage.App) {
+			a.Apply(experimentYAML(strings.Replace(analysedByErrors, "name: check", "name: check, requiredForCompletion: true", 1)))
+		},
+		Ended: func(w stage.World) bool { return phase(w, v1alpha1.AnalysisPhaseSuccessful) && wound(w) }},
 }
 
 // TestCrashes puts the writes of the controller at risk, one a run: it dies

@@ -39,13 +39,28 @@ func State(w stage.World) string {
 	}
 	out = append(out, fmt.Sprintf("weight %d", w.Weight()))
 	for name, run := range w.Runs {
-		out = append(out, fmt.Sprintf("AnalysisRun %s %s", name, run.Status.Phase))
+		out = append(out, fmt.Sprintf("AnalysisRun %s %s%s", name, run.Status.Phase, measured(run)))
+	}
+	for name, ex := range w.Experiments {
+		out = append(out, fmt.Sprintf("Experiment %s %s %s", name, ex.Status.Phase, ex.Status.Message))
+		for _, t := range ex.Status.TemplateStatuses {
+			out = append(out, fmt.Sprintf("template %s of %s %s, has %d", t.Name, name, t.Status, t.Replicas))
+		}
 	}
 	for i, line := range out {
 		out[i] = strings.NewReplacer(alias...).Replace(line)
 	}
 	slices.Sort(out)
 	return strings.Join(out, "\n")
+}
+
+// measured counts the measurements of a run that has a number of them.
+func measured(run *v1alpha1.AnalysisRun) string {
+	var out strings.Builder
+	for _, r := range run.Status.MetricResults {
+		fmt.Fprintf(&out, ", %s counted %d, kept %d", r.Name, r.Count, len(r.Measurements))
+	}
+	return out.String()
 }
 
 func conditions(st v1alpha1.RolloutStatus) []string {
