@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/sluice-rollouts/sluice/sdk/objects"
 	"github.com/sluice-rollouts/sluice/sdk/plugin"
 	"github.com/sluice-rollouts/sluice/sdk/trafficrouter"
 )
@@ -31,7 +32,7 @@ func narrowed(kind string, source any, m trafficrouter.ManagedRoute) ([]any, err
 	var found []any
 	for _, match := range matches {
 		for _, want := range wanted {
-			tree, ok := clone(match).(map[string]any)
+			tree, ok := objects.Clone(match).(map[string]any)
 			if !ok {
 				continue
 			}

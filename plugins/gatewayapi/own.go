@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/sluice-rollouts/sluice/sdk/objects"
 	"github.com/sluice-rollouts/sluice/sdk/trafficrouter"
@@ -27,32 +26,15 @@ type record struct {
 
 // managed is a managed route as it was last asked for, and the rules that make it.
 type managed struct {
-	Name   string      `json:"name"`
-	Header []matchJSON `json:"header,omitempty"`
-	Mirror *mirrorJSON `json:"mirror,omitempty"`
-	Rules  []ruleID    `json:"rules"`
+	trafficrouter.ManagedRoute
+
+	Rules []ruleID `json:"rules"`
 }
 
 // ruleID recognises a rule: by name, and where the API server drops names, by its content.
 type ruleID struct {
 	Name   string `json:"name"`
 	Digest string `json:"digest"`
-}
-
-type matchJSON struct {
-	Name  string `json:"name"`
-	Value string `json:"value,omitempty"`
-}
-
-type mirrorJSON struct {
-	Percentage int32         `json:"percentage"`
-	Match      []requestJSON `json:"match,omitempty"`
-}
-
-type requestJSON struct {
-	Method  string      `json:"method,omitempty"`
-	Path    string      `json:"path,omitempty"`
-	Headers []matchJSON `json:"headers,omitempty"`
 }
 
 // owned is what of a route is one rollout's, by its record.
@@ -88,7 +70,7 @@ func readOwned(o *objects.Typed[route], rollout string, names []string) owned {
 				}
 				own.by[i], own.nameless = id.Name, own.nameless || byContent
 				if !slices.ContainsFunc(own.routes, func(have trafficrouter.ManagedRoute) bool { return have.Name == m.Name }) {
-					own.routes = append(own.routes, m.route())
+					own.routes = append(own.routes, m.ManagedRoute)
 				}
 			}
 		}
@@ -143,7 +125,7 @@ func setRecord(o *objects.Typed[route], rollout string, r record) error {
 
 // digest identifies the content of a rule, its name aside.
 func digest(rule any) string {
-	tree, ok := clone(rule).(map[string]any)
+	tree, ok := objects.Clone(rule).(map[string]any)
 	if !ok {
 		return ""
 	}
@@ -153,101 +135,4 @@ func digest(rule any) string {
 	sum := sha256.Sum256(raw)
 
 	return hex.EncodeToString(sum[:8])
-}
-
-// clone copies a JSON tree.
-func clone(tree any) any {
-	switch t := tree.(type) {
-	case map[string]any:
-		out := make(map[string]any, len(t))
-		for key, value := range t {
-			out[key] = clone(value)
-		}
-
-		return out
-	case []any:
-		out := make([]any, len(t))
-		for i, value := range t {
-			out[i] = clone(value)
-		}
-
-		return out
-	default:
-		return tree
-	}
-}
-
-// recordOf is how a managed route is recorded.
-func recordOf(m trafficrouter.ManagedRoute, rules []ruleID) managed {
-	out := managed{Name: m.Name, Rules: rules}
-	if m.Header != nil {
-		out.Header = headersJSON(m.Header.Match)
-	}
-	if m.Mirror != nil {
-		out.Mirror = &mirrorJSON{Percentage: m.Mirror.Percentage}
-		for _, match := range m.Mirror.Match {
-			out.Mirror.Match = append(out.Mirror.Match, requestJSON{
-				Method: text(match.Method), Path: text(match.Path), Headers: headersJSON(match.Headers),
-			})
-		}
-	}
-
-	return out
-}
-
-// route is the managed route that was recorded.
-func (m managed) route() trafficrouter.ManagedRoute {
-	out := trafficrouter.ManagedRoute{Name: m.Name}
-	if m.Mirror == nil {
-		out.Header = &trafficrouter.HeaderRoute{Match: headersOf(m.Header)}
-
-		return out
-	}
-	out.Mirror = &trafficrouter.MirrorRoute{Percentage: m.Mirror.Percentage}
-	for _, match := range m.Mirror.Match {
-		out.Mirror.Match = append(out.Mirror.Match, trafficrouter.RequestMatch{
-			Method: textOf(match.Method), Path: textOf(match.Path), Headers: headersOf(match.Headers),
-		})
-	}
-
-	return out
-}
-
-func headersJSON(headers []trafficrouter.HeaderMatch) []matchJSON {
-	var out []matchJSON
-	for _, h := range headers {
-		out = append(out, matchJSON{h.Name, text(h.Value)})
-	}
-
-	return out
-}
-
-func headersOf(headers []matchJSON) []trafficrouter.HeaderMatch {
-	var out []trafficrouter.HeaderMatch
-	for _, h := range headers {
-		out = append(out, trafficrouter.HeaderMatch{Name: h.Name, Value: textOf(h.Value)})
-	}
-
-	return out
-}
-
-var textKinds = map[string]trafficrouter.MatchKind{
-	"exact": trafficrouter.MatchExact, "prefix": trafficrouter.MatchPrefix, "regex": trafficrouter.MatchRegex,
-}
-
-// text is a match on one line: `exact:v2`; empty for one that matches everything.
-func text(m trafficrouter.StringMatch) string {
-	for name, kind := range textKinds {
-		if kind == m.Kind {
-			return name + ":" + m.Value
-		}
-	}
-
-	return ""
-}
-
-func textOf(s string) trafficrouter.StringMatch {
-	kind, value, _ := strings.Cut(s, ":")
-
-	return trafficrouter.StringMatch{Kind: textKinds[kind], Value: value}
 }

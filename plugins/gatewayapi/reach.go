@@ -35,7 +35,7 @@ func (c *call) reach(r steered, want state) error {
 		want.session = ""
 	}
 	raw, _ := r.object.Value("spec", "rules")
-	trees, _ := clone(raw).([]any)
+	trees, _ := objects.Clone(raw).([]any)
 	var sources []source
 	for _, s := range r.splits {
 		tree, ok := trees[s.rule].(map[string]any)
@@ -168,7 +168,7 @@ func (c *call) ownRules(r steered, sources []source, routes []trafficrouter.Mana
 			}
 			ids, made = append(ids, id), append(made, tree)
 		}
-		records = append(records, recordOf(m, ids))
+		records = append(records, managed{m, ids})
 	}
 
 	return made, records, nil
@@ -187,7 +187,7 @@ func ownName(route string, n int) string {
 // filters, timeouts and retries. A header route sends to the canary alone; a mirror splits like its source and copies.
 // Nil: no request can match both.
 func ownRule(r steered, s source, m trafficrouter.ManagedRoute) (map[string]any, error) {
-	tree, _ := clone(s.tree).(map[string]any)
+	tree, _ := objects.Clone(s.tree).(map[string]any)
 	delete(tree, "name")
 	matches, err := narrowed(r.object.Ref.Kind, tree["matches"], m)
 	if err != nil || len(matches) == 0 {
@@ -195,7 +195,7 @@ func ownRule(r steered, s source, m trafficrouter.ManagedRoute) (map[string]any,
 	}
 	tree["matches"] = matches
 	refs, _ := tree["backendRefs"].([]any)
-	first, _ := clone(refs[s.pairs[0].canary]).(map[string]any)
+	first, _ := objects.Clone(refs[s.pairs[0].canary]).(map[string]any)
 	if m.Mirror != nil {
 		filters, _ := tree["filters"].([]any)
 		tree["filters"] = append(filters, mirrorFilter(first, m.Mirror.Percentage))

@@ -290,6 +290,28 @@ func put(list []any, element, value any) (any, error) {
 	}
 }
 
+// Clone copies a value as Value returns it, so that the copy can be edited and set elsewhere.
+func Clone(value any) any {
+	switch v := value.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for key, inner := range v {
+			out[key] = Clone(inner)
+		}
+
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, inner := range v {
+			out[i] = Clone(inner)
+		}
+
+		return out
+	default:
+		return value
+	}
+}
+
 func toTree(value any) (any, error) {
 	raw, err := encode(value)
 	if err != nil {

@@ -3,6 +3,7 @@ package trafficrouter
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/sluice-rollouts/sluice/sdk/plugin"
 )
@@ -44,23 +45,24 @@ type Destination struct {
 	Weight          int32
 }
 
-// ManagedRoute is a route of its own beside the weights, to the canary. Header or Mirror is set.
+// ManagedRoute is a route of its own beside the weights, to the canary. Header or Mirror is set. It encodes to JSON and
+// back, so that a router can record in its objects what it was asked for.
 type ManagedRoute struct {
-	Name   string
-	Header *HeaderRoute
-	Mirror *MirrorRoute
+	Name   string       `json:"name"`
+	Header *HeaderRoute `json:"header,omitempty"`
+	Mirror *MirrorRoute `json:"mirror,omitempty"`
 }
 
 // HeaderRoute sends requests to the canary that match all of Match; there is at least one.
 type HeaderRoute struct {
-	Match []HeaderMatch
+	Match []HeaderMatch `json:"match"`
 }
 
 // HeaderMatch matches one header.
 type HeaderMatch struct {
 	// Name of the header, case-insensitive.
-	Name  string
-	Value StringMatch
+	Name  string      `json:"name"`
+	Value StringMatch `json:"value,omitzero"`
 }
 
 // MatchKind is how a text is matched.
@@ -83,18 +85,49 @@ type StringMatch struct {
 	Value string
 }
 
+var matchKinds = map[MatchKind]string{MatchExact: "exact", MatchPrefix: "prefix", MatchRegex: "regex"}
+
+// MarshalText writes a match as `exact:v2`; one that matches every text is empty.
+func (m StringMatch) MarshalText() ([]byte, error) {
+	if kind, ok := matchKinds[m.Kind]; ok {
+		return []byte(kind + ":" + m.Value), nil
+	}
+
+	return nil, nil
+}
+
+// UnmarshalText reads what MarshalText wrote.
+func (m *StringMatch) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*m = StringMatch{}
+
+		return nil
+	}
+	name, value, _ := strings.Cut(string(text), ":")
+	for kind, known := range matchKinds {
+		if known == name {
+			*m = StringMatch{Kind: kind, Value: value}
+
+			return nil
+		}
+	}
+
+	return fmt.Errorf("match %q begins with neither exact:, prefix: nor regex:", text)
+}
+
 // MirrorRoute copies requests to the canary.
 type MirrorRoute struct {
 	// Match: one has to match. Empty: every request.
-	Match []RequestMatch
+	Match []RequestMatch `json:"match,omitempty"`
 	// Percentage of the matching requests that is copied, 0 to 100.
-	Percentage int32
+	Percentage int32 `json:"percentage"`
 }
 
 // RequestMatch matches a request; all of its fields have to match. The zero value matches every request.
 type RequestMatch struct {
-	Method, Path StringMatch
-	Headers      []HeaderMatch
+	Method  StringMatch   `json:"method,omitzero"`
+	Path    StringMatch   `json:"path,omitzero"`
+	Headers []HeaderMatch `json:"headers,omitempty"`
 }
 
 // Destination returns the first destination of a role, and false if there is none.

@@ -1,6 +1,7 @@
 package trafficrouter
 
 import (
+	"encoding/json"
 	"math"
 	"testing"
 
@@ -98,4 +99,25 @@ func TestTrafficSurvivesTheWire(t *testing.T) {
 
 	_, err = trafficFrom(&routerv1.Traffic{ManagedRoutes: []*routerv1.ManagedRoute{{Name: "from the future"}}})
 	assert.ErrorContains(t, err, "does not know", "dropping it would lose the user's traffic")
+}
+
+func TestManagedRoutesSurviveARecord(t *testing.T) {
+	t.Parallel()
+
+	everything, exact := StringMatch{}, StringMatch{Kind: MatchExact, Value: "regex:a:b"}
+	for _, route := range []ManagedRoute{
+		{Name: "a", Header: &HeaderRoute{Match: []HeaderMatch{{Name: "x", Value: exact}, {Name: "y", Value: everything}}}},
+		{Name: "b", Mirror: &MirrorRoute{Percentage: 0}},
+		{Name: "c", Mirror: &MirrorRoute{Percentage: 5, Match: []RequestMatch{
+			{}, {Method: exact, Path: StringMatch{Kind: MatchPrefix, Value: "/"}},
+		}}},
+	} {
+		raw, err := json.Marshal(route)
+		require.NoError(t, err)
+		var back ManagedRoute
+		require.NoError(t, json.Unmarshal(raw, &back))
+		assert.Equal(t, route, back, string(raw))
+	}
+	var m StringMatch
+	require.ErrorContains(t, m.UnmarshalText([]byte("glob:*")), "neither exact:")
 }
