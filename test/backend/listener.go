@@ -111,6 +111,19 @@ func (c *podConn) Close() error {
 	return c.Conn.Close()
 }
 
+// at is the live pod of a local address.
+func (l *listener) at(address net.Addr) (*pod, bool) {
+	tcp, ok := address.(*net.TCPAddr)
+	if !ok {
+		return nil, false
+	}
+	// The connection is there, so its pod is, or it has just gone.
+	gone, cancel := context.WithCancel(context.Background())
+	cancel()
+	p := l.pods.find(gone, tcp.AddrPort().Addr().Unmap())
+	return p, p != nil
+}
+
 func localAddress(c net.Conn) netip.Addr {
 	tcp, ok := c.LocalAddr().(*net.TCPAddr)
 	if !ok {

@@ -21,6 +21,7 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 )
@@ -33,19 +34,24 @@ const arrivalGrace = 500 * time.Millisecond
 func main() {
 	kubeconfig := flag.String("kubeconfig", "", "kubeconfig of the cluster whose pods to answer for")
 	listen := flag.String("listen", "0.0.0.0:8080", "address to listen on")
+	calls := flag.String("grpc-listen", "", "address to answer gRPC calls on; empty for none")
+	secure := flag.String("tls-listen", "", "address to answer over TLS on; empty for none")
 	namespace := flag.String("namespace", "", "answer only for pods of this namespace; empty for all")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *kubeconfig, *listen, *namespace); err != nil {
+	if err := run(ctx, *kubeconfig, addresses{*listen, *calls, *secure}, *namespace); err != nil {
 		fmt.Fprintf(os.Stderr, "backend: %v\n", err)
 		os.Exit(1)
 	}
 }
 
+// addresses are where to listen for plain HTTP, gRPC and HTTP over TLS.
+type addresses struct{ http, grpc, tls string }
+
 // run answers until ctx ends.
-func run(ctx context.Context, kubeconfig, listen, namespace string) error {
+func run(ctx context.Context, kubeconfig string, listen addresses, namespace string) error {
 	if kubeconfig == "" {
 		return errors.New("--kubeconfig must be set")
 	}
@@ -62,15 +68,25 @@ func run(ctx context.Context, kubeconfig, listen, namespace string) error {
 	if err := follow(ctx, client, namespace, pods); err != nil {
 		return err
 	}
-	inner, err := net.Listen("tcp", listen)
-	if err != nil {
-		return err
+	var group errgroup.Group
+	serve := func(address string, how func(context.Context, net.Listener) error) {
+		if address == "" {
+			return
+		}
+		group.Go(func() error {
+			inner, err := net.Listen("tcp", address)
+			if err != nil {
+				return err
+			}
+			err = how(ctx, newListener(inner, pods, arrivalGrace))
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		})
 	}
-	server := newServer()
-	context.AfterFunc(ctx, func() { _ = server.Close() })
-	err = server.Serve(newListener(inner, pods, arrivalGrace))
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
+	serve(listen.http, serveHTTP)
+	serve(listen.grpc, serveGRPC)
+	serve(listen.tls, serveTLS)
+	return group.Wait()
 }

@@ -1,6 +1,7 @@
 package devcluster
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -28,6 +30,13 @@ const (
 //go:embed traefik.yaml
 var traefikManifest string
 
+// traefikStreams are two more listeners of the gateway at the end of the
+// manifest.
+const traefikStreams = `
+  - {name: tcp, port: 9000, protocol: TCP, allowedRoutes: {namespaces: {from: All}}}
+  - {name: tls, port: 9443, protocol: TLS, tls: {mode: Passthrough}, allowedRoutes: {namespaces: {from: All}}}
+`
+
 const (
 	traefikWeb   = "127.0.0.1:80"   // where the entry point web is reached inside
 	traefikAdmin = "127.0.0.1:8082" // its health and metrics
@@ -44,6 +53,24 @@ type Server struct {
 	part *component
 }
 
+// TraefikOptions say how Traefik is to run.
+type TraefikOptions struct {
+	// Throttle is how long it collects changes before it serves them: a data
+	// plane that lags. Zero: 100 ms; its own default is 2 s.
+	Throttle time.Duration
+	// Streams lets it serve TCPRoutes on TCPEntry and TLSRoutes on TLSEntry. It
+	// knows them in v1alpha2 only, so the definitions are then those of the
+	// experimental channel of the version that Traefik is built with.
+	Streams bool
+}
+
+// Where TCPRoutes and TLSRoutes are reached inside, with TraefikOptions.Streams;
+// the listeners of the gateway are called tcp and tls.
+const (
+	TCPEntry = "127.0.0.1:9000"
+	TLSEntry = "127.0.0.1:9443"
+)
+
 // StartTraefik starts Traefik as the gateway of a cluster of StartNet: it applies
 // the Gateway API definitions of the version that Sluice is built with, and
 // gateway GatewayNamespace/GatewayName, and returns when that is programmed. HTTP
@@ -51,14 +78,20 @@ type Server struct {
 // under a service account with the rights its documentation asks for. Prometheus
 // metrics are on 127.0.0.1:8082/metrics inside.
 func (c *Cluster) StartTraefik(ctx context.Context) (*Server, error) {
-	s, err := c.startTraefik(ctx)
+	return c.StartTraefikWith(ctx, TraefikOptions{})
+}
+
+// StartTraefikWith is StartTraefik with options. One that runs already has to be
+// stopped before another is started.
+func (c *Cluster) StartTraefikWith(ctx context.Context, o TraefikOptions) (*Server, error) {
+	s, err := c.startTraefik(ctx, o)
 	if err != nil {
 		return nil, fmt.Errorf("starting Traefik: %w", err)
 	}
 	return s, nil
 }
 
-func (c *Cluster) startTraefik(ctx context.Context) (*Server, error) {
+func (c *Cluster) startTraefik(ctx context.Context, o TraefikOptions) (*Server, error) {
 	if err := c.needNamespace(); err != nil {
 		return nil, err
 	}
@@ -66,10 +99,17 @@ func (c *Cluster) startTraefik(ctx context.Context) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.ApplyGatewayAPI(ctx); err != nil {
+	manifest := traefikManifest
+	if o.Streams {
+		manifest += traefikStreams
+		err = c.applyTraefikGatewayAPI(ctx)
+	} else {
+		err = c.ApplyGatewayAPI(ctx)
+	}
+	if err != nil {
 		return nil, err
 	}
-	if err := c.Apply(ctx, traefikManifest); err != nil {
+	if err := c.Apply(ctx, manifest); err != nil {
 		return nil, err
 	}
 	token, err := c.ServiceAccountToken(ctx, GatewayNamespace, "traefik")
@@ -83,21 +123,36 @@ func (c *Cluster) startTraefik(ctx context.Context) (*Server, error) {
 	ready := func(ctx context.Context, client *http.Client) error {
 		return errors.Join(httpOK(ctx, client, "http://"+traefikAdmin+"/ping"), c.gatewayProgrammed(ctx))
 	}
-	return c.serve(ctx, "traefik", paths[0], traefikWeb, ready,
+	flags := []string{
 		"--entrypoints.web.address=:80",
-		"--entrypoints.admin.address="+traefikAdmin,
+		"--entrypoints.admin.address=" + traefikAdmin,
 		"--ping=true", "--ping.entrypoint=admin",
 		"--metrics.prometheus=true", "--metrics.prometheus.entrypoint=admin", "--metrics.prometheus.addserviceslabels=true",
 		"--global.checknewversion=false", "--global.sendanonymoususage=false",
 		"--log.level=INFO",
-		// Traefik collects changes for 2 s by default, so a weight may take
-		// that long to be served although the route says it is accepted.
-		"--providers.providersthrottleduration=100ms",
-		"--providers.kubernetesgateway.endpoint="+c.server,
-		"--providers.kubernetesgateway.token="+tokenFile,
-		"--providers.kubernetesgateway.certauthfilepath="+c.CAPath(),
+		// Until it has served the changes it collects, a weight may be old
+		// although the route says it is accepted.
+		"--providers.providersthrottleduration=" + cmp.Or(o.Throttle, 100*time.Millisecond).String(),
+		"--providers.kubernetesgateway.endpoint=" + c.server,
+		"--providers.kubernetesgateway.token=" + tokenFile,
+		"--providers.kubernetesgateway.certauthfilepath=" + c.CAPath(),
 		"--providers.kubernetesgateway.statusaddress.ip=127.0.0.1",
-	)
+	}
+	if o.Streams {
+		flags = append(flags, "--providers.kubernetesgateway.experimentalchannel=true",
+			"--entrypoints.tcp.address="+TCPEntry, "--entrypoints.tls.address="+TLSEntry)
+	}
+	return c.serve(ctx, "traefik", paths[0], traefikWeb, ready, flags...)
+}
+
+// applyTraefikGatewayAPI applies the experimental definitions of the version
+// that Traefik is built with.
+func (c *Cluster) applyTraefikGatewayAPI(ctx context.Context) error {
+	dir, err := foreign.ModuleDirOf(ctx, foreign.Traefik, "sigs.k8s.io/gateway-api")
+	if err != nil {
+		return err
+	}
+	return c.ApplyFiles(ctx, filepath.Join(dir, "config", "crd", "experimental"))
 }
 
 // ApplyGatewayAPI applies the standard Gateway API definitions of the version
