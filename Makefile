@@ -28,9 +28,10 @@ test: control-plane ## Unit tests, conformance, a short simulation, tests on the
 	SLUICE_SIM_SEEDS=$(or $(SEEDS),60) $(GO) test $(if $(RACE),$(RACE)) -timeout 20m ./...
 
 .PHONY: e2e
-e2e: require ## Tests against a real gateway and a real Prometheus (built on first use).
-	@$(GO) run ./test/devcluster/cmd/devcluster build control-plane traefik prometheus
+e2e: require ## Tests against real data planes and a real Prometheus (built on first use).
+	@$(GO) run ./test/devcluster/cmd/devcluster build control-plane traefik prometheus istiod xdsclient
 	SLUICE_E2E=1 $(GO) test -count=1 -timeout 20m ./plugins/... ./test/devcluster/... ./test/e2e/stage/...
+	SLUICE_E2E=1 $(GO) test -count=1 -timeout 30m ./test/e2e/dataplane
 	@set -o pipefail; SLUICE_E2E=1 $(GO) test -count=1 -timeout 60m -run TestCrashes -parallel 12 -v ./test/e2e | grep -Ev '^ *=== | PASS: '
 
 .PHONY: demo

@@ -33,8 +33,9 @@ func (c *Cluster) startComponent(ctx context.Context, name string, args ...strin
 	return c.startFoundation(ctx, c.opts.Binaries.ControlPlane, name, append([]string{name}, args...))
 }
 
-// startFoundation starts a program that lives as long as the cluster.
-func (c *Cluster) startFoundation(ctx context.Context, program, name string, args []string) (*component, error) {
+// startFoundation starts a program that lives as long as the cluster, with some
+// more environment.
+func (c *Cluster) startFoundation(ctx context.Context, program, name string, args []string, env ...string) (*component, error) {
 	part := &component{name: name, log: filepath.Join(c.logs, name+".log")}
 	log, err := os.Create(part.log)
 	if err != nil {
@@ -47,7 +48,7 @@ func (c *Cluster) startFoundation(ctx context.Context, program, name string, arg
 	}
 	defer func() { _ = null.Close() }()
 	part.process, err = c.supervisor.Start(ctx, supervise.Start{
-		Path: program, Args: args, Env: componentEnv(), Dir: c.dir, Foundation: true,
+		Path: program, Args: args, Env: append(componentEnv(), env...), Dir: c.dir, Foundation: true,
 	}, null, log, log)
 	return part, err
 }

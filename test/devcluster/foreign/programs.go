@@ -61,6 +61,17 @@ var (
 		},
 		expected: 3 * time.Minute,
 	}
+	// Istiod is Istio's control plane.
+	Istiod = &Program{
+		Name: "istiod", file: "istiod", dir: "test/components/istiod",
+		pkg:  "istio.io/istio/pilot/cmd/pilot-discovery",
+		tags: "vtprotobuf", expected: 8 * time.Minute,
+	}
+	// XDSClient makes gRPC calls that istiod routes.
+	XDSClient = &Program{
+		Name: "xDS client", file: "xdsclient", dir: "test/components/xdsclient", pkg: ".",
+		sources: []string{"test/components/xdsclient"}, expected: time.Minute,
+	}
 	// Supervisor is the parent of a cluster's processes.
 	Supervisor = &Program{
 		Name: "cluster supervisor", file: "supervisor", dir: ".", pkg: "./test/devcluster/cmd/supervisor",

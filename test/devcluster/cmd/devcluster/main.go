@@ -28,6 +28,8 @@ var programs = []struct {
 	{"traefik", foreign.Traefik},
 	{"prometheus", foreign.Prometheus},
 	{"kubectl", foreign.Kubectl},
+	{"istiod", foreign.Istiod},
+	{"xdsclient", foreign.XDSClient},
 }
 
 func main() {
