@@ -190,7 +190,7 @@ func TestIstiodSwitchesSubsets(t *testing.T) {
 
 	reply, err := end()
 	require.NoError(t, err)
-	t.Logf("meanwhile %d calls, %.0f a second: %v, %d failed", reply.Calls, float64(reply.Calls)/reply.Took, reply.By, reply.Failed)
+	t.Logf("meanwhile %d calls, %.0f a second: %v, %d failed, %d made again", reply.Calls, float64(reply.Calls)/reply.Took, reply.By, reply.Failed, reply.Raced)
 	assert.Zero(t, reply.Failed, reply.First)
 }
 

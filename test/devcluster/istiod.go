@@ -103,7 +103,10 @@ type XDSReply struct {
 	Calls  int            `json:"calls"`
 	Failed int            `json:"failed"`
 	First  string         `json:"first"` // of the failures
-	Took   float64        `json:"took"`  // seconds
+	// Raced calls were made again: grpc-go refuses calls for some microseconds
+	// while it takes over a new cluster, before it sends them anywhere.
+	Raced int     `json:"raced"`
+	Took  float64 `json:"took"` // seconds
 }
 
 // StartXDSClient starts such a process beside istiod; it ends with the cluster.
