@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/dynamic"
 
 	"github.com/sluice-rollouts/sluice/test/devcluster"
@@ -190,4 +192,27 @@ func aborted(ro map[string]any) bool {
 	want, _, _ := unstructured.NestedInt64(ro, "spec", "replicas")
 
 	return gone && weight == 0 && verified && replicas == want
+}
+
+// applyIn applies a file as `kubectl apply -n` does.
+func (w *world) applyIn(namespace, file string) {
+	w.t.Helper()
+	raw, err := os.Open(file)
+	require.NoError(w.t, err)
+	defer raw.Close()
+	decoder := yaml.NewYAMLOrJSONDecoder(raw, 4096)
+	var objects []*unstructured.Unstructured
+	for {
+		o := &unstructured.Unstructured{}
+		if err := decoder.Decode(&o.Object); errors.Is(err, io.EOF) {
+			break
+		} else {
+			require.NoError(w.t, err)
+		}
+		if len(o.Object) > 0 {
+			o.SetNamespace(namespace)
+			objects = append(objects, o)
+		}
+	}
+	require.NoError(w.t, w.cluster.ApplyObjects(w.t.Context(), objects...))
 }

@@ -1,0 +1,73 @@
+package dataplane
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// An example of Argo Rollouts, applied as it is: the first deployment becomes
+// healthy, an update mirrors where its steps say so, and what is left in the
+// VirtualService is what its author wrote. What the other examples ask of the
+// plugin is tested with the plugin.
+func TestUpstreamIstioExample(t *testing.T) {
+	examples := os.Getenv("SLUICE_UPSTREAM_EXAMPLES")
+	if examples == "" {
+		t.Skip("needs the examples of Argo Rollouts: set SLUICE_UPSTREAM_EXAMPLES to their folder")
+	}
+	w := open(t)
+	require.NoError(t, w.cluster.ApplyIstio(t.Context()))
+	require.NoError(t, w.cluster.ApplyGatewayAPI(t.Context()))
+	w.control("istio")
+
+	const ns, rollout, route = "upstream", "istio-host-split", "istio-host-split-vsvc"
+	w.apply(`{apiVersion: v1, kind: Namespace, metadata: {name: upstream}}`)
+	w.applyIn(ns, filepath.Join(examples, "istio", "istio-mirror.yaml"))
+	get := func(of schema.GroupVersionResource, name string) map[string]any {
+		o, err := w.client.Resource(of).Namespace(ns).Get(t.Context(), name, metav1.GetOptions{})
+		require.NoError(t, err)
+
+		return o.Object
+	}
+	http := func() []any {
+		vs := get(schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1", Resource: "virtualservices"}, route)
+		found, _, _ := unstructured.NestedSlice(vs, "spec", "http")
+
+		return found
+	}
+	patch := func(patch string, subresources ...string) {
+		_, err := w.client.Resource(rollouts).Namespace(ns).Patch(t.Context(), rollout, types.MergePatchType, []byte(patch), metav1.PatchOptions{}, subresources...)
+		require.NoError(t, err)
+	}
+	until := func(what string, reached func() bool) {
+		t.Helper()
+		require.Eventually(t, reached, patience, 100*time.Millisecond, what)
+	}
+	until("the first deployment is healthy", func() bool { return healthy(get(rollouts, rollout)) })
+	before := http()
+	patch(`{"spec":{"template":{"metadata":{"annotations":{"example.com/update":"1"}}}}}`)
+	until("the mirror is there", func() bool {
+		found := http()
+		first, _ := found[0].(map[string]any)
+		percentage, _, _ := unstructured.NestedFieldNoCopy(first, "mirrorPercentage", "value")
+
+		return len(found) == 2 && first["name"] == "mirror-route" && fmt.Sprint(percentage) == "50"
+	})
+	until("the update pauses", func() bool {
+		pauses, _, _ := unstructured.NestedSlice(get(rollouts, rollout), "status", "pauseConditions")
+
+		return len(pauses) > 0
+	})
+	patch(`{"status":{"pauseConditions":null}}`, "status")
+	until("the update is healthy", func() bool { return healthy(get(rollouts, rollout)) })
+	until("the VirtualService is as its author wrote it", func() bool { return assert.ObjectsAreEqual(before, http()) })
+}
