@@ -30,6 +30,14 @@ func (c *Controller) configure(ctx context.Context, data map[string]any) error {
 	}})
 }
 
+// AllowMetrics lets a controller whose own namespace is that of the App ask the
+// stand-in for Prometheus.
+func (a *App) AllowMetrics() {
+	a.t.Helper()
+	own := &Controller{Namespace: a.Namespace, stage: a.stage}
+	require.NoError(a.t, own.configure(a.ctx, map[string]any{}))
+}
+
 // AwaitEvent waits for an event in the controller's namespace whose message
 // holds the text.
 func (c *Controller) AwaitEvent(t testing.TB, text string) {
