@@ -32,7 +32,7 @@ func bar(b *testing.B, what string, have, most float64) {
 	if have > most {
 		mark = "ABOVE THE BAR"
 	}
-	fmt.Printf("%-52s %10.1f  (bar %.0f) %s\n", b.Name()+": "+what, have, most, mark)
+	fmt.Printf("%-52s %10.1f  (bar %g) %s\n", b.Name()+": "+what, have, most, mark)
 }
 
 // quiet waits until the controller asks nothing of the API server any more, the
@@ -162,5 +162,33 @@ func BenchmarkColdStart(b *testing.B) {
 		b.ReportMetric(time.Since(began).Seconds()-3, "quiet-s")
 		b.ReportMetric(after.Memory/1e6, "MB")
 		b.ReportMetric(after.CPU, "cpu-s")
+	}
+}
+
+// BenchmarkMisbehaving updates Rollouts alone, and again beside others that fail
+// at every attempt, one in a thousand and at least one: the queue serves every
+// key.
+func BenchmarkMisbehaving(b *testing.B) {
+	n := size(b, "SLUICE_BENCH_ROUTED", 100)
+	c := on.NewController(b, stage.ControllerOptions{Instance: "beside"})
+	c.Start(b)
+	f := newFleet(b, c, n, shape{replicas: 1, routed: true, steps: measured})
+	f.create()
+	f.await(10 * time.Minute)
+	for b.Loop() {
+		f.update("v2")
+		alone := percentile(f.await(15*time.Minute), 0.99)
+		bad := newFleet(b, c, max(1, n/1000), shape{replicas: 1, routed: true, steps: measured, broken: true})
+		bad.create()
+		before := c.Counters(b)
+		f.update("v3")
+		beside := percentile(f.await(15*time.Minute), 0.99)
+		failed := c.Counters(b).Since(before).Writes["post replicasets"] - float64(n)
+		require.Positive(b, failed, "the misbehaving rollouts failed all the while")
+		bar(b, "99 of 100 are done, beside a failing one / alone", beside.Seconds()/alone.Seconds(), 1.5)
+		b.ReportMetric(0, "ns/op")
+		b.ReportMetric(alone.Seconds(), "alone-s")
+		b.ReportMetric(beside.Seconds(), "beside-s")
+		b.ReportMetric(failed, "failures")
 	}
 }

@@ -30,6 +30,9 @@ type shape struct {
 	// routed Rollouts have Services and an HTTPRoute of their own.
 	routed bool
 	steps  string
+	// broken ones have a pod template that no ReplicaSet can have: every attempt
+	// to create it fails.
+	broken bool
 }
 
 // measured is the update that Argo Rollouts was measured with.
@@ -201,6 +204,10 @@ spec:
   rules: [{backendRefs: [{name: %[1]s-stable, port: 80, weight: 100}, {name: %[1]s-canary, port: 80, weight: 0}]}]
 `, name))
 	}
+	container := "app"
+	if f.shape.broken {
+		container = "no_such_name"
+	}
 	manifests = append(manifests, fmt.Sprintf(`
 apiVersion: argoproj.io/v1alpha1
 kind: Rollout
@@ -212,11 +219,11 @@ spec:
   selector: {matchLabels: {app: %[1]s}}
   template:
     metadata: {labels: {app: %[1]s}}
-    spec: {containers: [{name: app, image: "example.com/app:%[4]s"}]}
+    spec: {containers: [{name: %[4]s, image: "example.com/app:v1"}]}
   strategy:
     canary:
       %[3]s
-`, name, f.shape.replicas, strategy, "v1", v1alpha1.LabelInstanceID, f.controller.Instance))
+`, name, f.shape.replicas, strategy, container, v1alpha1.LabelInstanceID, f.controller.Instance))
 	var out []*unstructured.Unstructured
 	for _, m := range manifests {
 		u := &unstructured.Unstructured{}
