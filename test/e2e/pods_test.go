@@ -78,7 +78,7 @@ func TestMetadataOfRoles(t *testing.T) {
 	pods := app.Pods("v2")
 
 	app.PatchStatus(`{"status": {"pauseConditions": null}}`)
-	w = app.Await("v2 is healthy", func(w stage.World) bool { return w.Healthy("v2") && w.Wanted("v1") == 0 })
+	app.Await("v2 is healthy", func(w stage.World) bool { return w.Healthy("v2") && w.Wanted("v1") == 0 })
 	app.Eventually("v2 is marked as stable", func() bool { return fmt.Sprint(roles("v2")) == "[stable stable stable stable]" })
 	w = app.Await("new pods of v2 go to any node", func(w stage.World) bool { return w.Set("v2").Spec.Template.Spec.Affinity == nil })
 	assert.Equal(t, hash, w.Hash("v2"))
