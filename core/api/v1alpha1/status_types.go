@@ -94,6 +94,10 @@ type CanaryStatus struct {
 	// StepPluginStatuses are the calls of plugin steps, keyed by index and
 	// operation.
 	StepPluginStatuses []StepPluginStatus `json:"stepPluginStatuses,omitempty"`
+	// StepPluginAttempt counts how often StepPluginStatuses was begun anew. It
+	// is part of the operation ids that step plugins get. The field is Sluice's
+	// own; other clients ignore it.
+	StepPluginAttempt int32 `json:"stepPluginAttempt,omitempty"`
 	// Routers is what the controller remembers of each router it writes to.
 	// The field is Sluice's own; other clients ignore it.
 	Routers []RouterStatus `json:"routers,omitempty"`
@@ -171,6 +175,15 @@ type RouterStatus struct {
 	// Intended is the split the router was last asked for. Nil before the
 	// first one.
 	Intended *TrafficWeights `json:"intended,omitempty"`
+	// IntendedRoutes are the managed routes that go with Intended, by name and a
+	// digest of what they do. Only for routers that cannot be observed, like the
+	// two fields that follow.
+	IntendedRoutes []string `json:"intendedRoutes,omitempty"`
+	// Acknowledged is the split the router last took on. Nil before the first
+	// one, and when it took it on with another Config.
+	Acknowledged *TrafficWeights `json:"acknowledged,omitempty"`
+	// AcknowledgedRoutes are the managed routes that go with Acknowledged.
+	AcknowledgedRoutes []string `json:"acknowledgedRoutes,omitempty"`
 	// Since is when Intended was recorded.
 	Since *metav1.Time `json:"since,omitempty"`
 	// SettledSince is since when the observation equals Intended. Nil while it

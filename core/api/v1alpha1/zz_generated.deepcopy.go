@@ -2694,6 +2694,21 @@ func (in *RouterStatus) DeepCopyInto(out *RouterStatus) {
 		*out = new(TrafficWeights)
 		(*in).DeepCopyInto(*out)
 	}
+	if in.IntendedRoutes != nil {
+		in, out := &in.IntendedRoutes, &out.IntendedRoutes
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
+	if in.Acknowledged != nil {
+		in, out := &in.Acknowledged, &out.Acknowledged
+		*out = new(TrafficWeights)
+		(*in).DeepCopyInto(*out)
+	}
+	if in.AcknowledgedRoutes != nil {
+		in, out := &in.AcknowledgedRoutes, &out.AcknowledgedRoutes
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.Since != nil {
 		in, out := &in.Since, &out.Since
 		*out = (*in).DeepCopy()

@@ -106,6 +106,13 @@ func (a *Actor) one(ctx context.Context, s *rollout.Snapshot, op rollout.Op, out
 		return a.route(ctx, s.Rollout, o, out)
 	case rollout.ReleaseTraffic:
 		return a.Router.Release(ctx, s.Rollout, o)
+	case rollout.CreateExperiment:
+		return a.createExperiment(ctx, s.Rollout, o)
+	case rollout.TerminateExperiment:
+		ex := &v1alpha1.Experiment{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: o.Name}}
+		return a.patch(ctx, v1alpha1.KindExperiment, ex, o.ResourceVersion, map[string]any{"spec": map[string]any{"terminate": true}})
+	case rollout.DeleteExperiment:
+		return a.delete(ctx, &v1alpha1.Experiment{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: o.Name}}, o.UID, o.ResourceVersion)
 	case rollout.CallStep:
 		return a.callStep(ctx, s.Rollout, o, out)
 	case rollout.CreateAnalysisRun:
@@ -219,6 +226,28 @@ func (a *Actor) createRun(ctx context.Context, ro *v1alpha1.Rollout, o rollout.C
 		return fmt.Errorf("create AnalysisRun %s/%s: %w", run.Namespace, run.Name, err)
 	}
 	a.Memory.Created("AnalysisRun", ro.UID, run.Name)
+	return nil
+}
+
+// createExperiment creates the Experiment of a step, or finds that an earlier,
+// interrupted pass has.
+func (a *Actor) createExperiment(ctx context.Context, ro *v1alpha1.Rollout, o rollout.CreateExperiment) error {
+	ex := o.Experiment.DeepCopy()
+	err := a.Writer.Create(ctx, ex)
+	if apierrors.IsAlreadyExists(err) {
+		var there v1alpha1.Experiment
+		if err := a.Live.Get(ctx, client.ObjectKeyFromObject(ex), &there); err != nil {
+			return fmt.Errorf("look at Experiment %s: %w", ex.Name, err)
+		}
+		if metav1.IsControlledBy(&there, ro) {
+			return nil
+		}
+		return fmt.Errorf("Experiment %s/%s exists and does not belong to Rollout %s: delete it", ex.Namespace, ex.Name, ro.Name)
+	}
+	if err != nil {
+		return fmt.Errorf("create Experiment %s/%s: %w", ex.Namespace, ex.Name, err)
+	}
+	a.Memory.Created(v1alpha1.KindExperiment, ro.UID, ex.Name)
 	return nil
 }
 

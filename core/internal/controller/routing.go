@@ -127,6 +127,10 @@ func (r *Routers) observe(ctx context.Context, ro *v1alpha1.Rollout, block rollo
 	out.Problem = ask.observe(ctx, out.Capabilities.Observe)
 	if out.Problem == nil {
 		out.Observation = m.observation
+		if !out.Capabilities.Observe {
+			out.Observation = rollout.Remember(ro, block)
+			out.Observation.Fingerprint = m.observation.Fingerprint
+		}
 		if len(m.observation.Claims) > 0 {
 			out.Problem = contested(ro, m.observation.Claims, r.Rollouts())
 		}

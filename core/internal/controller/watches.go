@@ -8,6 +8,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -68,6 +69,7 @@ func watchRollouts(mgr ctrl.Manager, r *Rollouts, bell *doorbell, threads int) e
 		For(&v1alpha1.Rollout{}, builder.WithPredicates(announced(r))).
 		Owns(&appsv1.ReplicaSet{}).
 		Owns(&v1alpha1.AnalysisRun{}, builder.WithPredicates(phaseChanged())).
+		Owns(&v1alpha1.Experiment{}, builder.WithPredicates(experimentChanged())).
 		Watches(&corev1.Service{}, naming(reader, serviceIndex, func(o client.Object) string { return o.GetName() }),
 			builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
 		Watches(&v1alpha1.AnalysisTemplate{}, naming(reader, templateIndex, func(client.Object) string { return anyTemplate })).
@@ -204,6 +206,18 @@ func phaseChanged() predicate.Predicate {
 		a, okA := e.ObjectOld.(*v1alpha1.AnalysisRun)
 		b, okB := e.ObjectNew.(*v1alpha1.AnalysisRun)
 		return !okA || !okB || a.Status.Phase != b.Status.Phase || a.Status.Message != b.Status.Message ||
+			a.DeletionTimestamp.IsZero() != b.DeletionTimestamp.IsZero() || a.Spec.Terminate != b.Spec.Terminate
+	}}
+}
+
+// experimentChanged: a Rollout depends on the verdict of an Experiment and on
+// where its pods are found.
+func experimentChanged() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		a, okA := e.ObjectOld.(*v1alpha1.Experiment)
+		b, okB := e.ObjectNew.(*v1alpha1.Experiment)
+		return !okA || !okB || a.Status.Phase != b.Status.Phase || a.Status.Message != b.Status.Message ||
+			!apiequality.Semantic.DeepEqual(a.Status.TemplateStatuses, b.Status.TemplateStatuses) ||
 			a.DeletionTimestamp.IsZero() != b.DeletionTimestamp.IsZero() || a.Spec.Terminate != b.Spec.Terminate
 	}}
 }

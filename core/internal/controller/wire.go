@@ -107,7 +107,7 @@ func wire(o Options, cfg *rest.Config, mgr ctrl.Manager, counters *Metrics) (*wi
 	written := &observe.Written{}
 	reconciler := &Rollouts{
 		Reader:   mgr.GetCache(),
-		Observer: &observe.Observer{Reader: mgr.GetCache(), Routers: routers, Workloads: workloads, Live: mgr.GetAPIReader(), Providers: installed{host}, Written: written},
+		Observer: &observe.Observer{Reader: mgr.GetCache(), Routers: routers, Workloads: workloads, Live: mgr.GetAPIReader(), Providers: installed{host}, StepPlugins: installed{host}, Written: written},
 		Actor:    &act.Actor{Writer: mgr.GetClient(), Live: mgr.GetAPIReader(), Router: routers, Steps: steps, Memory: written},
 		Events:   recorder,
 		Metrics:  counters,
@@ -208,6 +208,14 @@ func (i installed) Problem(provider v1alpha1.MetricProvider) (string, *rollout.P
 	return name, i.host.Installed(name, plugins.KindMetricProvider)
 }
 
+// StepProblem implements observe.StepPlugins.
+func (i installed) StepProblem(plugin string) *rollout.Problem {
+	if i.host.Disabled(plugin, plugins.KindStep) {
+		return nil
+	}
+	return i.host.Installed(plugin, plugins.KindStep)
+}
+
 func allRollouts(reader client.Reader) []*v1alpha1.Rollout {
 	var list v1alpha1.RolloutList
 	if err := reader.List(context.Background(), &list, client.UnsafeDisableDeepCopy); err != nil {
@@ -247,11 +255,9 @@ func uses(ro *v1alpha1.Rollout, host *plugins.Host, name string) bool {
 			return true
 		}
 	}
-	if c := ro.Spec.Strategy.Canary; c != nil {
-		for _, step := range c.Steps {
-			if step.Plugin != nil && host.Canonical(step.Plugin.Name) == name {
-				return true
-			}
+	for _, plugin := range rollout.StepPluginNames(ro) {
+		if host.Canonical(plugin) == name {
+			return true
 		}
 	}
 	return len(observe.TemplateRefs(ro)) > 0

@@ -24,6 +24,7 @@ func (p *planner) cleanup() {
 	}
 	p.trimReplicaSets()
 	p.trimRuns()
+	p.trimExperiments()
 }
 
 // drainAborted gives the pods of an aborted revision a deadline once stable

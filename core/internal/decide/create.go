@@ -44,6 +44,9 @@ func (p *planner) renew() bool {
 		p.plan.Hash, p.plan.StepHash = st.CurrentPodHash, st.CurrentStepHash
 		return p.newRS == nil && p.stableRS == nil
 	}
+	if (p.hash != st.CurrentPodHash || p.plan.StepHash != st.CurrentStepHash) && p.superseded() {
+		return true
+	}
 	after := p.numbered()
 	if p.hash == st.CurrentPodHash && p.plan.StepHash == st.CurrentStepHash {
 		return true // the ReplicaSet was deleted and is made again; the position stays

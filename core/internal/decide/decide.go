@@ -33,6 +33,8 @@ func Decide(s *rollout.Snapshot) rollout.Plan {
 	p.traffic()
 	p.scale()
 	p.runs()
+	p.experiments()
+	p.stepPlugins()
 	p.cleanup()
 	p.metadata()
 	p.scaleWorkload()

@@ -2,6 +2,7 @@ package decide
 
 import (
 	"encoding/json"
+	"slices"
 	"sort"
 	"strconv"
 
@@ -20,11 +21,14 @@ func (p *planner) identify() {
 	if p.canary == nil {
 		p.canary, p.bg = &v1alpha1.CanaryStrategy{}, p.ro.Spec.Strategy.BlueGreen
 	}
+	p.roles()
 	p.plan.CollisionCount = p.ro.Status.CollisionCount
 	p.plan.Hash = p.templateHash()
 	p.plan.StepHash = rollout.StepsHash(p.ro)
 	p.plan.StepRun = p.ro.Status.Canary.CurrentStepAnalysisRunStatus.DeepCopy()
 	p.plan.BackgroundRun = p.ro.Status.Canary.CurrentBackgroundAnalysisRunStatus.DeepCopy()
+	p.plan.Experiment = p.ro.Status.Canary.CurrentExperiment
+	p.plan.StepPlugins = slices.Clone(p.ro.Status.Canary.StepPluginStatuses)
 	p.plan.Weights = p.ro.Status.Canary.Weights.DeepCopy()
 	p.stable = p.ro.Status.StableRS
 	p.work(p.plan.Hash)

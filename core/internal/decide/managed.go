@@ -10,7 +10,7 @@ import (
 // step and the ones before it have set. Full promotion, like an abort, does
 // without them.
 func (p *planner) opened() []rollout.ManagedRoute {
-	if !p.moving() || p.aborted() || p.ro.Status.PromoteFull {
+	if !p.moving() || p.aborted() || p.hurried() {
 		return nil
 	}
 	return rollout.ManagedAt(p.canary, p.index)
@@ -26,7 +26,7 @@ func (p *planner) reached() bool {
 // forward, what is there stays.
 func (p *planner) managed(r rollout.Router) []rollout.ManagedRoute {
 	want := p.opened()
-	if len(want) == 0 && p.plan.Invalid == "" || !p.reached() || p.aborted() || p.ro.Status.PromoteFull {
+	if len(want) == 0 && p.plan.Invalid == "" || !p.reached() || p.aborted() || p.hurried() {
 		return nil
 	}
 	switch {

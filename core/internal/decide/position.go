@@ -26,7 +26,7 @@ func (p *planner) position() {
 		// Stays aborted until a person retries or the template changes.
 	case st.AbortedAt != nil:
 		p.move(rollout.Transition{Kind: rollout.TransitionRetry, Index: p.restart()})
-	case p.failedRun():
+	case p.failedRun(), p.failedExperiment():
 	case p.ro.Spec.Paused || p.veto || p.promoted():
 	case p.pausedFor(v1alpha1.PauseReasonInconclusiveAnalysis) != nil && !p.hurried():
 		p.hold(rollout.Hold{Reason: rollout.HoldPaused, What: "an analysis could not tell whether the new revision is good",
@@ -155,7 +155,7 @@ func (p *planner) promote() {
 			message = "Rollback within window"
 		}
 	}
-	p.move(rollout.Transition{Kind: rollout.TransitionPromote, Index: p.end(), Message: message})
+	p.move(rollout.Transition{Kind: rollout.TransitionPromote, Index: p.end(), Message: message, PingPong: p.nextPingPong()})
 }
 
 // complete finishes the current step when what it asks for is there.
@@ -167,6 +167,10 @@ func (p *planner) complete() {
 		done = p.atDesired() && p.serves(*step.SetWeight)
 	case step.SetHeaderRoute != nil, step.SetMirrorRoute != nil:
 		done = p.routesServed()
+	case step.Experiment != nil:
+		done = p.experimentDone()
+	case step.Plugin != nil:
+		done = p.pluginDone(*step.Plugin)
 	case step.Pause != nil:
 		done = p.pauseOver(*step.Pause)
 	case step.Analysis != nil:

@@ -22,11 +22,6 @@ func (p *planner) routers() {
 		if !r.Known() {
 			p.blind = true
 		}
-		if r.Problem == nil && !r.Capabilities.Observe {
-			p.veto, p.blind = true, true
-			p.hold(rollout.Hold{Reason: rollout.HoldPluginRefused, Blocking: true, EndedBy: "a version of the plugin that offers OBSERVE",
-				What: "plugin " + r.Plugin + " does not offer OBSERVE, which this version needs to know where traffic goes"})
-		}
 		if again := r.Observation.Recheck; again > 0 {
 			p.wake(p.s.Now.Add(again))
 		}
@@ -43,6 +38,7 @@ func (p *planner) routers() {
 		p.hold(rollout.Hold{Reason: rollout.HoldReason(problem.Reason), What: problem.Message,
 			EndedBy: "the metric provider becoming available", Blocking: true})
 	}
+	p.awaited()
 	slices.SortFunc(p.plan.Holds, func(a, b rollout.Hold) int {
 		return slices.Compare([]string{string(a.Reason), a.What}, []string{string(b.Reason), b.What})
 	})
@@ -62,6 +58,11 @@ func (p *planner) misnamed() bool {
 // holds nobody up but itself.
 func (p *planner) problem(r rollout.Router) {
 	h := rollout.Hold{Reason: rollout.HoldReason(r.Problem.Reason), What: r.Problem.Error(), Blocking: true}
+	if r.Problem.Retry > 0 {
+		// Also an invalid reference: what it names outside Kubernetes sends no
+		// event when it appears.
+		p.wake(p.s.Now.Add(r.Problem.Retry))
+	}
 	switch r.Problem.Class {
 	case rollout.ProblemInvalid:
 		if !r.Releasing {
@@ -81,9 +82,6 @@ func (p *planner) problem(r rollout.Router) {
 	p.hold(h)
 	if !r.Releasing {
 		p.veto = true
-	}
-	if r.Problem.Retry > 0 {
-		p.wake(p.s.Now.Add(r.Problem.Retry))
 	}
 }
 
@@ -166,6 +164,7 @@ func (p *planner) entry(r rollout.Router, stored *v1alpha1.RouterStatus) v1alpha
 		entry = *stored.DeepCopy()
 		if !rollout.SameConfig(stored.Config, r.Config) {
 			entry.Config = r.Config
+			entry.Acknowledged, entry.AcknowledgedRoutes = nil, nil // it was another block that was acknowledged
 		}
 	}
 	entry.Holds = nil
@@ -277,12 +276,19 @@ func (p *planner) desired(r rollout.Router, weight int32) rollout.Traffic {
 	if e := p.remembered(r); e != nil {
 		names = e.ManagedRoutes
 	}
+	shares, rest := p.experimental(r), p.total-weight
+	for _, d := range shares {
+		rest -= d.Weight
+	}
+	if rest < 0 {
+		shares, rest = nil, p.total-weight
+	}
 	return rollout.Traffic{
 		TotalWeight: p.total,
-		Destinations: []rollout.Destination{
-			{Role: rollout.RoleStable, Service: p.canary.StableService, Hash: p.stable, Weight: p.total - weight},
+		Destinations: append([]rollout.Destination{
+			{Role: rollout.RoleStable, Service: p.canary.StableService, Hash: p.stable, Weight: rest},
 			{Role: rollout.RoleCanary, Service: p.canary.CanaryService, Hash: p.behindCanary(), Weight: weight},
-		},
+		}, shares...),
 		Managed:      p.managed(r),
 		ManagedNames: names,
 	}

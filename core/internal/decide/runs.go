@@ -5,6 +5,7 @@ import (
 	"maps"
 	"strconv"
 
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
@@ -77,30 +78,13 @@ func (p *planner) currentRun(kind string) *v1alpha1.RolloutAnalysisRunStatus {
 		named = p.ro.Status.Canary.CurrentBackgroundAnalysisRunStatus
 	}
 	if named == nil {
-		return p.unrecorded(kind)
+		return nil
 	}
 	run := p.run(named.Name)
 	if run == nil || kind == v1alpha1.RolloutTypeStep && run.Labels[v1alpha1.LabelStepIndex] != strconv.Itoa(p.index) {
 		return nil
 	}
 	return &v1alpha1.RolloutAnalysisRunStatus{Name: run.Name, Status: run.Status.Phase, Message: run.Status.Message}
-}
-
-// unrecorded is the run of this position that an interrupted pass created
-// without recording it. It is taken over also by a pass that may start none:
-// stopping it would make the next one start a twin.
-func (p *planner) unrecorded(kind string) *v1alpha1.RolloutAnalysisRunStatus {
-	base := ""
-	switch step := p.step(); {
-	case kind == v1alpha1.RolloutTypeBackground && p.canary.Analysis != nil:
-		base = p.runName("")
-	case kind == v1alpha1.RolloutTypeStep && step != nil && step.Analysis != nil:
-		base = p.runName(strconv.Itoa(p.index))
-	default:
-		return nil
-	}
-	found, _ := p.unfinished(base)
-	return found
 }
 
 func (p *planner) runName(index string) string {
@@ -111,16 +95,17 @@ func (p *planner) runName(index string) string {
 	return name
 }
 
-// unfinished is the attempt under the name that has not completed, or else the
-// name for another attempt.
-func (p *planner) unfinished(base string) (found *v1alpha1.RolloutAnalysisRunStatus, free string) {
+// unfinished is the attempt under the name that measures the same and has not
+// completed, e.g. one from before an edit of other steps, or else the name for
+// another attempt.
+func (p *planner) unfinished(base string, spec v1alpha1.AnalysisRunSpec) (found *v1alpha1.RolloutAnalysisRunStatus, free string) {
 	name := base
 	for n := 1; ; n++ {
 		run := p.run(name)
 		if run == nil {
 			return nil, name
 		}
-		if !run.Status.Phase.Completed() && !run.Spec.Terminate && metav1.IsControlledBy(run, p.ro) {
+		if !run.Status.Phase.Completed() && metav1.IsControlledBy(run, p.ro) && apiequality.Semantic.DeepEqual(run.Spec, spec) {
 			return &v1alpha1.RolloutAnalysisRunStatus{Name: name, Status: run.Status.Phase, Message: run.Status.Message}, ""
 		}
 		name = base + "." + strconv.Itoa(n)
@@ -147,7 +132,7 @@ func (p *planner) start(a v1alpha1.RolloutAnalysis, kind, index string) *v1alpha
 		p.invalid("analysis", "%s", err)
 		return nil
 	}
-	found, name := p.unfinished(p.runName(index))
+	found, name := p.unfinished(p.runName(index), spec)
 	if found != nil {
 		return found
 	}
@@ -171,9 +156,13 @@ func (p *planner) named(kind, name string) bool {
 	return run != nil && run.Name == name
 }
 
+func (p *planner) resolveArgs(args []v1alpha1.AnalysisRunArgument) ([]v1alpha1.Argument, error) {
+	return runspec.ResolveArgs(args, runspec.Source{Rollout: p.ro, StableHash: cmp.Or(p.stable, p.hash), LatestHash: p.hash})
+}
+
 // runSpec flattens the templates and fills the arguments in.
 func (p *planner) runSpec(a v1alpha1.RolloutAnalysis) (v1alpha1.AnalysisRunSpec, error) {
-	args, err := runspec.ResolveArgs(a.Args, runspec.Source{Rollout: p.ro, StableHash: cmp.Or(p.stable, p.hash), LatestHash: p.hash})
+	args, err := p.resolveArgs(a.Args)
 	if err != nil {
 		return v1alpha1.AnalysisRunSpec{}, err
 	}

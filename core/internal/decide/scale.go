@@ -63,7 +63,7 @@ func (p *planner) floor(rs *appsv1.ReplicaSet, target int32) int32 {
 	if target >= from {
 		return target
 	}
-	if rs != p.stableRS && !p.quiet() {
+	if rs != p.stableRS && !(p.quiet() && p.drained()) { // a router that is leaving may still serve it
 		return from
 	}
 	return max(target, min(from, p.podsFor(int32(min(p.s.HashWeight(rollout.Hash(rs)), int64(p.total))))))

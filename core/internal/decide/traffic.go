@@ -3,6 +3,7 @@ package decide
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -128,32 +129,39 @@ func (p *planner) route(r rollout.Router, weight int32) {
 	matches := r.Observation.Matches(want)
 	p.clock(r, matches)
 	if matches {
-		p.intend(p.remembered(r), weight) // a pass that died after its write did not record it
+		p.intend(r, want) // a pass that died after its write did not record it
 		if r.Observation.Convergence == rollout.ConvergencePending {
 			p.hold(rollout.Hold{Reason: rollout.HoldWaitingForTraffic, What: r.Plugin + ": " + r.Observation.Message,
 				EndedBy: "the data plane accepting the route", Blocking: p.overdue(r)})
+			if !r.Capabilities.Observe {
+				p.ask(r, want, true)
+			}
 		}
 		return
 	}
 	if !p.mayRoute(r, weight) {
 		return
 	}
-	entry := p.remembered(r)
 	// A settle time that counted for the traffic before must not count for the
 	// traffic after, not even if this process dies between the two writes.
 	counting := p.stored(r) != nil && p.stored(r).SettledSince != nil
-	if counting || !p.recorded(r) || p.needsIntent(r) && !sameWeights(p.stored(r).Intended, p.weights(weight)) {
-		p.intend(entry, weight)
+	if counting || !p.recorded(r) || p.needsIntent(r) && !p.intended(r, want) {
+		p.intend(r, want)
 		p.add(rollout.RecordIntent{Identity: rollout.Identity{OpID: "intent/" + rollout.OpID(r.Plugin)},
 			What: fmt.Sprintf("router %s, weight %d", r.Plugin, weight)})
 		return
 	}
-	p.intend(entry, weight)
+	p.intend(r, want)
+	p.ask(r, want, false)
+}
+
+func (p *planner) ask(r rollout.Router, want rollout.Traffic, verify bool) {
 	p.add(rollout.RouteTraffic{
 		Identity: rollout.Identity{OpID: opRoute(r)},
 		Router:   r,
 		Desired:  want,
-		Weights:  p.weights(weight),
+		Weights:  weightsOf(want),
+		Verify:   verify,
 	})
 }
 
@@ -165,11 +173,17 @@ func (p *planner) needsIntent(r rollout.Router) bool {
 	return r.Capabilities.ExternalEffects || !r.Capabilities.Observe
 }
 
-func (p *planner) intend(entry *v1alpha1.RouterStatus, weight int32) {
+// intend notes what the router is asked for; the routes only where status is all
+// that is known of it.
+func (p *planner) intend(r rollout.Router, want rollout.Traffic) {
+	entry := p.remembered(r)
 	if entry == nil {
 		return
 	}
-	weights := p.weights(weight)
+	if !r.Capabilities.Observe {
+		entry.IntendedRoutes = rollout.Contents(want.Managed)
+	}
+	weights := weightsOf(want)
 	if sameWeights(entry.Intended, weights) {
 		return
 	}
@@ -177,8 +191,15 @@ func (p *planner) intend(entry *v1alpha1.RouterStatus, weight int32) {
 	entry.Intended, entry.Since = &weights, &now
 }
 
+// intended reports that status already says what the router is asked for.
+func (p *planner) intended(r rollout.Router, want rollout.Traffic) bool {
+	stored := p.stored(r)
+	return sameWeights(stored.Intended, weightsOf(want)) &&
+		(r.Capabilities.Observe || slices.Equal(stored.IntendedRoutes, rollout.Contents(want.Managed)))
+}
+
 func sameWeights(a *v1alpha1.TrafficWeights, b v1alpha1.TrafficWeights) bool {
-	return a != nil && a.Canary == b.Canary && a.Stable == b.Stable && len(a.Additional) == len(b.Additional)
+	return a != nil && a.Canary == b.Canary && a.Stable == b.Stable && slices.Equal(a.Additional, b.Additional)
 }
 
 // mayRoute holds a raise back until the revision that gets more has the pods
@@ -244,12 +265,21 @@ func (p *planner) overdue(r rollout.Router) bool {
 	return true
 }
 
-// weights is the status form of a canary weight.
-func (p *planner) weights(weight int32) v1alpha1.TrafficWeights {
-	return v1alpha1.TrafficWeights{
-		Canary: v1alpha1.WeightDestination{Weight: weight, ServiceName: p.canary.CanaryService, PodTemplateHash: p.behindCanary()},
-		Stable: v1alpha1.WeightDestination{Weight: p.total - weight, ServiceName: p.canary.StableService, PodTemplateHash: p.stable},
+// weightsOf is the status form of a distribution.
+func weightsOf(t rollout.Traffic) v1alpha1.TrafficWeights {
+	var out v1alpha1.TrafficWeights
+	for _, d := range t.Destinations {
+		w := v1alpha1.WeightDestination{Weight: d.Weight, ServiceName: d.Service, PodTemplateHash: d.Hash}
+		switch d.Role {
+		case rollout.RoleStable:
+			out.Stable = w
+		case rollout.RoleCanary:
+			out.Canary = w
+		case rollout.RoleExperiment:
+			out.Additional = append(out.Additional, w)
+		}
 	}
+	return out
 }
 
 // acknowledge computes status.canary.weights when every router carries the
@@ -262,7 +292,7 @@ func (p *planner) acknowledge(weight int32) {
 		}
 		verified = verified && p.converged(r)
 	}
-	w := p.weights(weight)
+	w := weightsOf(p.desired(p.active()[0], weight))
 	w.Verified = &verified
 	if verified && p.unreported() {
 		w.Verified = nil
@@ -294,6 +324,10 @@ func (p *planner) release() {
 		}
 		if !p.mayReturn(0) {
 			continue // leaving gives everything to the stable name
+		}
+		if stored := p.stored(r); p.needsIntent(r) && (stored == nil || stored.Phase != v1alpha1.RouterReleasing) {
+			p.add(rollout.RecordIntent{Identity: rollout.Identity{OpID: "intent/" + opRelease(r)}, What: "router " + r.Plugin + " is released"})
+			continue
 		}
 		p.add(rollout.ReleaseTraffic{
 			Identity: rollout.Identity{OpID: opRelease(r)},

@@ -95,14 +95,16 @@ func (p *planner) validTraffic() {
 	const at = "spec.strategy.canary."
 	c := p.canary
 	switch {
+	case c.PingPong != nil:
+		p.validPingPong(at + "pingPong")
 	case c.StableService == "":
 		p.invalid(at+"stableService", "is required with trafficRouting; name the Service of the stable pods")
 	case c.CanaryService == "":
 		p.invalid(at+"canaryService", "is required with trafficRouting; name the Service of the canary pods")
 	case c.StableService == c.CanaryService:
 		p.invalid(at+"canaryService", "is %q, the same as stableService; use two Services", c.CanaryService)
-	case c.PingPong != nil:
-		p.invalid(at+"pingPong", "is not supported by this version; use stableService and canaryService")
+	}
+	switch {
 	case c.DynamicStableScale:
 		p.invalid(at+"dynamicStableScale", "is not supported by this version; remove it")
 	case p.s.TotalWeight() <= 0:
@@ -126,8 +128,14 @@ func (p *planner) validSteps() {
 			p.invalid(at+".pause.duration", "%q is not a duration; use seconds or e.g. \"1h30m\"", step.Pause.Duration.String())
 		case step.SetHeaderRoute != nil, step.SetMirrorRoute != nil:
 			p.validRoute(at, step)
-		case step.Experiment != nil, step.SetCanaryScale != nil, step.Plugin != nil:
-			p.invalid(at, "%s steps are not supported by this version; use setWeight, pause, analysis, setHeaderRoute and setMirrorRoute", DescribeStep(step))
+		case step.Plugin != nil:
+			if step.Plugin.Name == "" {
+				p.invalid(at+".plugin.name", "is empty; name a step plugin, e.g. \"example/step\"")
+			}
+		case step.Experiment != nil:
+			p.validExperiment(at, i)
+		case step.SetCanaryScale != nil:
+			p.invalid(at, "%s steps are not supported by this version; use setWeight, pause, analysis, setHeaderRoute, setMirrorRoute and plugin", DescribeStep(step))
 		}
 		if p.plan.Invalid != "" {
 			return
@@ -146,10 +154,17 @@ func kinds(s v1alpha1.CanaryStep) int {
 	return n
 }
 
+// serviceRef is a field of the canary strategy that names a Service.
+type serviceRef struct{ field, name string }
+
 // validServices: each exists, selects pods of this Rollout and belongs to no
 // other one.
 func (p *planner) validServices() {
-	for _, ref := range []struct{ field, name string }{{"stableService", p.canary.StableService}, {"canaryService", p.canary.CanaryService}} {
+	refs := []serviceRef{{"stableService", p.canary.StableService}, {"canaryService", p.canary.CanaryService}}
+	if pp := p.canary.PingPong; pp != nil {
+		refs = []serviceRef{{"pingPong.pingService", pp.PingService}, {"pingPong.pongService", pp.PongService}}
+	}
+	for _, ref := range refs {
 		at := "spec.strategy.canary." + ref.field
 		svc := p.s.Services[ref.name]
 		if svc == nil {
@@ -175,6 +190,11 @@ func (p *planner) validAnalyses() {
 	for i, step := range p.steps() {
 		if step.Analysis != nil {
 			p.validAnalysis(fmt.Sprintf("spec.strategy.canary.steps[%d].analysis", i), *step.Analysis, v1alpha1.RolloutTypeStep)
+		}
+	}
+	for i, step := range p.steps() {
+		if step.Experiment != nil {
+			p.validExperimentAnalyses(fmt.Sprintf("spec.strategy.canary.steps[%d]", i), *step.Experiment)
 		}
 	}
 	if b := p.canary.Analysis; b != nil && p.plan.Invalid == "" {

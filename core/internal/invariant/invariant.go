@@ -14,9 +14,13 @@ import (
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 )
 
+// RuleIntent is the rule about effects outside the API server: they are planned
+// only when status says already that they are meant.
+const RuleIntent = "intent"
+
 // Violation is one broken rule.
 type Violation struct {
-	// Rule is I1 to I9.
+	// Rule is I1 to I9, or RuleIntent.
 	Rule string
 	// Op is the offending operation; "" for the transition.
 	Op   rollout.OpID
@@ -38,6 +42,8 @@ func Check(s *rollout.Snapshot, plan rollout.Plan) []Violation {
 			c.raises(o)
 			c.opens(o)
 			c.aborted(o)
+		case rollout.CallStep:
+			c.asks(o)
 		case rollout.UpdateReplicaSet:
 			c.lowers(o)
 			c.ceiling(o)
@@ -288,8 +294,8 @@ func (c *checker) points(o rollout.PointService) {
 	}
 	// The stable name may leave a revision without pods: nobody is served
 	// there. What the canary name carries was not meant for the next revision.
-	canary := c.s.Rollout.Spec.Strategy.Canary
-	dead := canary != nil && o.Name == canary.StableService && rollout.Available(c.s.ByHash(o.From)) == 0
+	stable, _ := rollout.Services(c.s.Rollout)
+	dead := o.Name == stable && rollout.Available(c.s.ByHash(o.From)) == 0
 	if w := c.s.ServiceWeight(o.Name); o.From != "" && w > 0 && !dead {
 		c.broken("I6", o, "Service %s moves while it carries weight %d", o.Name, w)
 	}

@@ -77,7 +77,7 @@ func split(canary int32) rollout.Traffic {
 }
 
 func (sc *scene) route(canary int32) {
-	sc.plan.Ops = []rollout.Op{rollout.RouteTraffic{Router: sc.s.Routers[0], Desired: split(canary)}}
+	sc.plan.Ops = []rollout.Op{rollout.RouteTraffic{Identity: rollout.Identity{OpID: "route/r"}, Router: sc.s.Routers[0], Desired: split(canary)}}
 }
 
 // manage asks for a header route at weight 0; managed has it in place.
@@ -91,6 +91,15 @@ func (sc *scene) managed() {
 	for i := range sc.s.Routers[0].Observation.Observed {
 		sc.s.Routers[0].Observation.Observed[i].Traffic.Managed = []rollout.ManagedRoute{{Name: "beta"}}
 	}
+}
+
+// ask calls a step plugin; meant has its intent in status.
+func (sc *scene) ask(verb rollout.StepVerb, index int32) {
+	sc.plan.Ops = []rollout.Op{rollout.CallStep{Call: rollout.StepCall{Verb: verb, Index: index}}}
+}
+
+func (sc *scene) meant(operation v1alpha1.StepPluginOperation, index int32) {
+	sc.s.Rollout.Status.Canary.StepPluginStatuses = []v1alpha1.StepPluginStatus{{Index: index, Operation: operation, Phase: v1alpha1.StepPluginPhaseRunning}}
 }
 
 func (sc *scene) resize(hash string, to int32) {
@@ -219,6 +228,12 @@ func TestEachRuleCanBreak(t *testing.T) {
 		{"I7", "a pause that no step asks for",
 			func(sc *scene) { sc.pauses("pause", "setWeight") },
 			func(sc *scene) { sc.pauses("setWeight", "pause") }},
+		{"intent", "a step plugin nobody meant to ask",
+			func(sc *scene) { sc.ask(rollout.StepAbort, 1) },
+			func(sc *scene) { sc.meant(v1alpha1.StepPluginOperationAbort, 1); sc.ask(rollout.StepAbort, 1) }},
+		{"I7", "a step plugin that runs another step",
+			func(sc *scene) { sc.meant(v1alpha1.StepPluginOperationRun, 2); sc.ask(rollout.StepRun, 2) },
+			func(sc *scene) { sc.meant(v1alpha1.StepPluginOperationRun, 1); sc.ask(rollout.StepRun, 1) }},
 		{"I7", "a step that is skipped",
 			func(sc *scene) {
 				three := int32(3)
@@ -275,6 +290,7 @@ func TestRefuse(t *testing.T) {
 	sc.s.Rollout.Status.Canary.Routers = []v1alpha1.RouterStatus{{Plugin: "r"}}
 	sc.route(75)
 	sc.plan.Transition.Kind = rollout.TransitionPromote
+	sc.plan.Routers = []v1alpha1.RouterStatus{{Plugin: "r", Intended: &v1alpha1.TrafficWeights{}}}
 	found := invariant.Check(sc.s, sc.plan)
 	require.NotEmpty(t, found)
 	refused := invariant.Refuse(sc.s, sc.plan, found)
@@ -286,6 +302,29 @@ func TestRefuse(t *testing.T) {
 	assert.True(t, refused.Holds[0].Blocking)
 	assert.Contains(t, refused.Holds[0].What, "I2")
 	assert.Empty(t, invariant.Check(sc.s, refused))
+}
+
+// TestRefuseOnlyWhatIsWrong: what breaks no rule is done, unless it comes after
+// what does.
+func TestRefuseOnlyWhatIsWrong(t *testing.T) {
+	sc := atHalf()
+	old := []v1alpha1.RouterStatus{{Plugin: "r", Phase: v1alpha1.RouterActive}}
+	sc.s.Rollout.Status.Canary.Routers = old
+	sc.route(75)
+	bad := sc.plan.Ops[0]
+	good := rollout.UpdateReplicaSet{Identity: rollout.Identity{OpID: "up"}, Name: "new", From: 2, To: 3}
+	after := rollout.UpdateReplicaSet{Identity: rollout.Identity{OpID: "later", DependsOn: []rollout.OpID{"route/r"}}, Name: "old", From: 4, To: 4}
+	last := rollout.RecordIntent{Identity: rollout.Identity{OpID: "last", DependsOn: []rollout.OpID{"later"}}}
+	two := int32(2)
+	sc.plan.Ops = []rollout.Op{last, bad, good, after}
+	sc.plan.Routers = []v1alpha1.RouterStatus{{Plugin: "r", Phase: v1alpha1.RouterActive, Intended: &v1alpha1.TrafficWeights{}}}
+	sc.plan.Transition = rollout.Transition{Kind: rollout.TransitionStep, Index: &two}
+	refused := invariant.Refuse(sc.s, sc.plan, invariant.Check(sc.s, sc.plan))
+	assert.Equal(t, []rollout.Op{good}, refused.Ops)
+	assert.Equal(t, rollout.TransitionStep, refused.Transition.Kind, "the step does not depend on it")
+	assert.Equal(t, old, refused.Routers, "nobody was asked for more")
+	sc.plan.Transition.After = []rollout.OpID{"later"}
+	assert.Equal(t, rollout.TransitionNone, invariant.Refuse(sc.s, sc.plan, invariant.Check(sc.s, sc.plan)).Transition.Kind)
 }
 
 // pauses completes the first of two steps and enters a pause with it.

@@ -50,6 +50,12 @@ type Providers interface {
 	Problem(provider v1alpha1.MetricProvider) (plugin string, problem *rollout.Problem)
 }
 
+// StepPlugins tells whether a step plugin is installed, without starting it. One
+// that is switched off is no problem.
+type StepPlugins interface {
+	StepProblem(plugin string) *rollout.Problem
+}
+
 // Observer builds snapshots.
 type Observer struct {
 	// Reader is a cache with OwnerIndex; objects are shared, not copied.
@@ -60,7 +66,9 @@ type Observer struct {
 	// is restarted.
 	Live      client.Reader
 	Providers Providers
-	Written   *Written
+	// StepPlugins is nil where there are none to be asked.
+	StepPlugins StepPlugins
+	Written     *Written
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -75,7 +83,7 @@ func (o *Observer) Snapshot(ctx context.Context, ro *v1alpha1.Rollout) (*rollout
 	if err := o.workload(ctx, s); err != nil {
 		return nil, err
 	}
-	for _, read := range []func(context.Context, *rollout.Snapshot) error{o.replicaSets, o.pods, o.services, o.analysisRuns, o.templates} {
+	for _, read := range []func(context.Context, *rollout.Snapshot) error{o.replicaSets, o.pods, o.services, o.analysisRuns, o.experiments, o.templates, o.stepPlugins} {
 		if err := read(ctx, s); err != nil {
 			return nil, err
 		}
@@ -178,6 +186,9 @@ func ServiceNames(ro *v1alpha1.Rollout) []string {
 	var names []string
 	if c := ro.Spec.Strategy.Canary; c != nil {
 		names = append(names, c.StableService, c.CanaryService)
+		if pp := c.PingPong; pp != nil {
+			names = append(names, pp.PingService, pp.PongService)
+		}
 	}
 	if w := ro.Status.Canary.Weights; w != nil {
 		names = append(names, w.Stable.ServiceName, w.Canary.ServiceName)

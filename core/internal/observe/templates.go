@@ -109,6 +109,11 @@ func TemplateRefs(ro *v1alpha1.Rollout) []v1alpha1.AnalysisTemplateRef {
 		if step.Analysis != nil {
 			out = append(out, step.Analysis.Templates...)
 		}
+		if step.Experiment != nil {
+			for _, a := range step.Experiment.Analyses {
+				out = append(out, v1alpha1.AnalysisTemplateRef{TemplateName: a.TemplateName, ClusterScope: a.ClusterScope})
+			}
+		}
 	}
 	if c.Analysis != nil {
 		out = append(out, c.Analysis.Templates...)

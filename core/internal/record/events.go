@@ -59,6 +59,8 @@ func (r *recorder) told(op rollout.Op) (Event, bool) {
 			}
 			return normal(v1alpha1.EventScalingReplicaSet, "Scaled %s ReplicaSet %s (revision %s) from %d to %d", verb, o.Name, o.Revision, o.From, o.To)
 		}
+	case rollout.CreateExperiment:
+		return normal(v1alpha1.EventExperimentCreated, "Created Experiment %q", o.Experiment.Name)
 	case rollout.PointService:
 		return normal(v1alpha1.EventSwitchService, "Switched selector for service '%s' from '%s' to '%s'", o.Name, o.From, o.To)
 	case rollout.RouteTraffic:
@@ -84,6 +86,8 @@ func failed(op rollout.Op, err error) (Event, bool) {
 		return Event{Type: corev1.EventTypeWarning, Reason: reason, Message: err.Error()}, true
 	}
 	switch op.(type) {
+	case rollout.CallStep:
+		return warning(v1alpha1.EventReconciliationError)
 	case rollout.CreateReplicaSet:
 		return warning(v1alpha1.EventReplicaSetCreateError)
 	case rollout.RouteTraffic, rollout.ReleaseTraffic:

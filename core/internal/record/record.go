@@ -43,7 +43,9 @@ func Of(s *rollout.Snapshot, plan rollout.Plan, out rollout.Outcome) Record {
 		r.verdicts()
 		r.position()
 		r.traffic()
+		r.pingPong()
 		r.analysis()
+		r.stepPlugins()
 	} else {
 		r.invalidPosition()
 	}
@@ -123,6 +125,7 @@ func (r *recorder) invalidPosition() {
 	}
 	r.traffic()
 	r.analysis()
+	r.stepPlugins()
 }
 
 // traffic records weights and the memory of the routers.
@@ -139,6 +142,7 @@ func (r *recorder) traffic() {
 		weights.Verified = &unverified
 		r.new.Canary.Weights = &weights
 	}
+	r.acknowledged()
 }
 
 // analysis records the current runs. They are named before they are created, so
@@ -152,6 +156,10 @@ func (r *recorder) analysis() {
 	}
 	if r.applied && r.plan.Transition.Kind != rollout.TransitionStep && clearsStepRun(r.plan.Transition.Kind) {
 		c.CurrentBackgroundAnalysisRunStatus = nil
+	}
+	c.CurrentExperiment = r.plan.Experiment
+	if r.applied && clearsStepRun(r.plan.Transition.Kind) {
+		c.CurrentExperiment = ""
 	}
 	if len(r.new.PauseConditions) == 0 &&
 		(replaced(r.old.Canary.CurrentStepAnalysisRunStatus, c.CurrentStepAnalysisRunStatus) ||

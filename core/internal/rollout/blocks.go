@@ -162,18 +162,24 @@ func (b Block) Target(ro *v1alpha1.Rollout) Target {
 		t.StableService, t.CanaryService = stable, canary
 		return t
 	}
-	canary := ro.Spec.Strategy.Canary
-	if canary == nil {
-		return t
-	}
-	t.StableService, t.CanaryService = canary.StableService, canary.CanaryService
-	if pp := canary.PingPong; pp != nil {
-		t.StableService, t.CanaryService = pp.PingService, pp.PongService
-		if ro.Status.Canary.StablePingPong == v1alpha1.PingPongPong {
-			t.StableService, t.CanaryService = pp.PongService, pp.PingService
-		}
-	}
+	t.StableService, t.CanaryService = Services(ro)
 	return t
+}
+
+// Services are the Services of a canary by the role they have now; "" where the
+// spec names none. With ping-pong the two take turns: ping begins as the stable
+// one.
+func Services(ro *v1alpha1.Rollout) (stable, canary string) {
+	c := ro.Spec.Strategy.Canary
+	switch {
+	case c == nil:
+		return "", ""
+	case c.PingPong == nil:
+		return c.StableService, c.CanaryService
+	case ro.Status.Canary.StablePingPong == v1alpha1.PingPongPong:
+		return c.PingPong.PongService, c.PingPong.PingService
+	}
+	return c.PingPong.PingService, c.PingPong.PongService
 }
 
 // Routed are the Services an aborted Rollout's traffic still has to be taken

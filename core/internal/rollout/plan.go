@@ -41,6 +41,11 @@ type Plan struct {
 	// is none.
 	StepRun       *v1alpha1.RolloutAnalysisRunStatus
 	BackgroundRun *v1alpha1.RolloutAnalysisRunStatus
+	// Experiment is the name of the current step's Experiment; "" without one.
+	Experiment string
+	// StepPlugins is the wanted status.canary.stepPluginStatuses[], before the
+	// answers to the calls of this plan.
+	StepPlugins []v1alpha1.StepPluginStatus
 }
 
 // TransitionKind names how a rollout's position changes.
@@ -85,6 +90,9 @@ type Transition struct {
 	Step string
 	// After lists operations without which the position does not change.
 	After []OpID
+	// PingPong is which of the two Services is the stable one after a promotion;
+	// "" without ping-pong.
+	PingPong v1alpha1.PingPongType
 }
 
 // HoldReason is the reason of the Blocked condition.
@@ -98,6 +106,7 @@ const (
 	HoldWaitingForPods     HoldReason = v1alpha1.ReasonWaitingForPods
 	HoldWaitingForTraffic  HoldReason = v1alpha1.ReasonWaitingForTraffic
 	HoldWaitingForRun      HoldReason = "WaitingForAnalysis"
+	HoldWaitingForStep     HoldReason = "WaitingForStepPlugin"
 	HoldPaused             HoldReason = "Paused"
 	HoldInvalidSpec        HoldReason = "InvalidSpec"
 	HoldWaitingForWorkload HoldReason = "WaitingForWorkload"
@@ -290,6 +299,27 @@ type TerminateAnalysisRun struct {
 
 // DeleteAnalysisRun removes a run beyond the history limit.
 type DeleteAnalysisRun struct {
+	Identity
+	Name            string
+	UID             string
+	ResourceVersion string
+}
+
+// CreateExperiment creates the Experiment of a step, with a deterministic name.
+type CreateExperiment struct {
+	Identity
+	Experiment *v1alpha1.Experiment
+}
+
+// TerminateExperiment sets spec.terminate.
+type TerminateExperiment struct {
+	Identity
+	Name            string
+	ResourceVersion string
+}
+
+// DeleteExperiment removes an Experiment beyond the history limit.
+type DeleteExperiment struct {
 	Identity
 	Name            string
 	UID             string

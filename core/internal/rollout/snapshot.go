@@ -31,6 +31,8 @@ type Snapshot struct {
 	Owners map[string]string
 	// AnalysisRuns owned by this Rollout.
 	AnalysisRuns []*v1alpha1.AnalysisRun
+	// Experiments owned by this Rollout.
+	Experiments []*v1alpha1.Experiment
 	// Templates and ClusterTemplates that the spec names, with everything they
 	// nest; absent means it does not exist.
 	Templates        map[string]*v1alpha1.AnalysisTemplate

@@ -3,6 +3,8 @@ package rollout
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 )
 
 // StepVerb is what a step plugin is asked for.
@@ -66,4 +68,21 @@ type StepAnswer struct {
 	// Disabled says that the catalog switches the plugin off; nobody was asked,
 	// and the step is over. The other fields are empty.
 	Disabled bool
+}
+
+// StepPluginNames are the plugins the steps of a Rollout name, and those that
+// status still has operations of, in order and without repetition.
+func StepPluginNames(ro *v1alpha1.Rollout) []string {
+	var names []string
+	if c := ro.Spec.Strategy.Canary; c != nil {
+		for _, step := range c.Steps {
+			if step.Plugin != nil {
+				names = union(names, []string{step.Plugin.Name})
+			}
+		}
+	}
+	for _, e := range ro.Status.Canary.StepPluginStatuses {
+		names = union(names, []string{e.Name})
+	}
+	return names
 }

@@ -16,7 +16,8 @@ import (
 
 // act executes a plan as act.Actor does, and may die before any operation.
 func (w *World) act(s *rollout.Snapshot, plan rollout.Plan) (out rollout.Outcome, crashed bool) {
-	out = rollout.Outcome{Done: map[rollout.OpID]bool{}, Failed: map[rollout.OpID]error{}}
+	out = rollout.Outcome{Done: map[rollout.OpID]bool{}, Failed: map[rollout.OpID]error{},
+		Steps: map[rollout.OpID]rollout.StepAnswer{}, Converged: map[rollout.OpID]rollout.Convergence{}}
 	for _, op := range plan.Ops {
 		if !ready(op, out) {
 			continue
@@ -67,9 +68,17 @@ func (w *World) execute(s *rollout.Snapshot, op rollout.Op, out *rollout.Outcome
 	case rollout.PointService:
 		return w.edit(key{kindService, o.Name}, o.ResourceVersion, func(obj object) { point(obj.(*corev1.Service), s.Rollout, o) })
 	case rollout.RouteTraffic:
-		return w.route(o.Router, asked(o.Desired))
+		return w.route(o.Router, asked(o.Desired), o.ID(), out)
 	case rollout.ReleaseTraffic:
-		return w.route(o.Router, wanted{weights: map[string]int32{o.Release.StableService: o.Release.TotalWeight, o.Release.CanaryService: 0}})
+		return w.route(o.Router, wanted{weights: map[string]int32{o.Release.StableService: o.Release.TotalWeight, o.Release.CanaryService: 0}}, o.ID(), out)
+	case rollout.CreateExperiment:
+		return w.createExperiment(s.Rollout, o)
+	case rollout.TerminateExperiment:
+		return w.edit(key{kindExperiment, o.Name}, o.ResourceVersion, func(obj object) { obj.(*v1alpha1.Experiment).Spec.Terminate = true })
+	case rollout.DeleteExperiment:
+		return w.store.remove(byController, key{kindExperiment, o.Name}, o.UID, o.ResourceVersion)
+	case rollout.CallStep:
+		return w.callStep(o, out)
 	case rollout.CreateAnalysisRun:
 		return w.createRun(s.Rollout, o)
 	case rollout.TerminateAnalysisRun:

@@ -9,6 +9,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 )
 
 // Chaos plays n turns in an order nobody would choose: caches that lag, each
@@ -53,7 +54,9 @@ func (w *World) disturb(r *rand.Rand) {
 		return
 	}
 	version := versions[r.Intn(len(versions))]
-	switch r.Intn(25) {
+	switch r.Intn(26) {
+	case 25:
+		w.disturbSteps(r)
 	case 0, 1:
 		w.Deploy(version)
 	case 2, 3, 4, 5:
@@ -94,6 +97,9 @@ func (w *World) disturb(r *rand.Rand) {
 func (w *World) disturbRoute(r *rand.Rand) {
 	routes := list[*Route](w.store.live, kindRoute)
 	route := routes[r.Intn(len(routes))]
+	if w.Plugins[route.Plugin].Blind {
+		return // nobody would ever know
+	}
 	canary := int32(r.Int63n(w.total() + 1))
 	w.EditRoute(route.Name, r.Intn(len(route.Places)), canary, int32(w.total())-canary)
 }
@@ -133,6 +139,18 @@ func (w *World) disturbPlugin(r *rand.Rand) {
 	}
 }
 
+// disturbSteps lets step plugins go away, fail, or be switched off.
+func (w *World) disturbSteps(r *rand.Rand) {
+	for _, name := range sortedKeys(w.StepPlugins) {
+		p := w.StepPlugins[name]
+		p.Missing, p.Disabled = r.Intn(4) == 0, r.Intn(8) == 0
+		p.Errors = r.Intn(3)
+		p.Verdict = []rollout.StepPhase{"", "", rollout.StepFailed}[r.Intn(3)]
+		w.note(fmt.Sprintf("step plugin %s: missing %v, switched off %v, %d errors, %q", name, p.Missing, p.Disabled, p.Errors, p.Verdict))
+	}
+	w.PluginChanged()
+}
+
 // disturbObjects removes what a Rollout refers to, or puts it back.
 func (w *World) disturbObjects(r *rand.Rand) {
 	switch r.Intn(5) {
@@ -168,7 +186,8 @@ func (w *World) putBack() {
 		w.note("the analysis template is back")
 		w.AddTemplate(Template)
 	}
-	for _, name := range []string{StableService, CanaryService} {
+	stable, canary := rollout.Services(w.Rollout())
+	for _, name := range []string{stable, canary} {
 		if w.Service(name) == nil {
 			w.AddService(name)
 		}
@@ -182,12 +201,18 @@ func (w *World) Heal() {
 		w.Plugins[name].Refuse = 0
 		w.PluginUp(name)
 	}
+	for _, p := range w.StepPlugins {
+		p.Missing, p.Disabled, p.Errors, p.Verdict = false, false, 0, ""
+	}
 	for _, version := range versions {
 		if w.Broken[version] {
 			w.Recover(version)
 		}
 	}
 	w.putBack()
+	w.Experiment = func(*v1alpha1.Experiment) Verdict {
+		return Verdict{Phase: v1alpha1.AnalysisPhaseSuccessful, After: 5 * time.Second}
+	}
 	w.Verdict = func(*v1alpha1.AnalysisRun) Verdict {
 		return Verdict{Phase: v1alpha1.AnalysisPhaseSuccessful, After: time.Second}
 	}
@@ -218,14 +243,24 @@ func (w *World) Finish() {
 // RandomSteps makes up to five steps.
 func RandomSteps(r *rand.Rand, total int64) []v1alpha1.CanaryStep {
 	var steps []v1alpha1.CanaryStep
+	var weight int64
 	for range r.Intn(6) {
-		switch r.Intn(7) {
+		switch r.Intn(9) {
+		case 8:
+			share := total / 10
+			if weight > 8*share {
+				share = 0 // there is no room beside the canary
+			}
+			steps = append(steps, Experiment(int32(share)))
+		case 7:
+			steps = append(steps, PluginStep(Step))
 		case 5:
 			steps = append(steps, HeaderRoute("beta", []string{"", "beta", "alpha"}[r.Intn(3)]))
 		case 6:
 			steps = append(steps, MirrorRoute("shadow", int32(r.Intn(3)*10)))
 		case 0, 1:
-			steps = append(steps, SetWeight(int32(int64(r.Intn(11))*total/10)))
+			weight = int64(r.Intn(11)) * total / 10
+			steps = append(steps, SetWeight(int32(weight)))
 		case 2:
 			steps = append(steps, Pause(int32(1+r.Intn(20))))
 		case 3:

@@ -146,7 +146,7 @@ func (w *World) requeue(at time.Time, out rollout.Outcome, err error) {
 // observe builds a snapshot from the caches, as observe.Observer does; it
 // refuses one that is behind this process's own writes.
 func (w *World) observe(ro *v1alpha1.Rollout) (*rollout.Snapshot, error) {
-	s := &rollout.Snapshot{Now: w.now, Rollout: ro, Services: map[string]*corev1.Service{},
+	s := &rollout.Snapshot{Now: w.now, Rollout: ro, Services: map[string]*corev1.Service{}, Owners: map[string]string{},
 		Templates:        map[string]*v1alpha1.AnalysisTemplate{},
 		ClusterTemplates: map[string]*v1alpha1.ClusterAnalysisTemplate{}, Providers: map[string]rollout.Problem{}}
 	if w.behind(ro) {
@@ -174,11 +174,20 @@ func (w *World) observe(ro *v1alpha1.Rollout) (*rollout.Snapshot, error) {
 		}
 		s.AnalysisRuns = append(s.AnalysisRuns, run)
 	}
+	for _, ex := range list[*v1alpha1.Experiment](w.cache.objects, kindExperiment) {
+		if w.behind(ex) {
+			return nil, errBehind
+		}
+		s.Experiments = append(s.Experiments, ex)
+	}
 	for _, svc := range list[*corev1.Service](w.cache.objects, kindService) {
 		if w.behind(svc) {
 			return nil, errBehind
 		}
 		s.Services[svc.Name] = svc
+		if owner := svc.Annotations[v1alpha1.AnnotationManagedBy]; w.rivals[owner] {
+			s.Owners[svc.Name] = owner
+		}
 	}
 	for _, r := range list[*Route](w.cache.objects, kindRoute) {
 		if w.behind(r) {
@@ -193,6 +202,7 @@ func (w *World) observe(ro *v1alpha1.Rollout) (*rollout.Snapshot, error) {
 		s.Templates[t.Name] = t
 	}
 	s.Routers = w.observeAll(ro)
+	s.StepPlugins = w.observeSteps(ro)
 	return s, nil
 }
 

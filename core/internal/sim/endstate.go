@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
@@ -25,10 +26,8 @@ func (w *World) EndState() string {
 	for _, rs := range list[*appsv1.ReplicaSet](w.store.live, kindReplicaSet) {
 		out = append(out, fmt.Sprintf("ReplicaSet %s %d/%d %s", rs.Name, rs.Status.AvailableReplicas, rollout.SpecReplicas(rs), encoded(rs.Annotations)))
 	}
-	for _, name := range []string{StableService, CanaryService} {
-		if svc := w.Service(name); svc != nil {
-			out = append(out, fmt.Sprintf("Service %s %s %s", name, encoded(svc.Spec.Selector), encoded(svc.Annotations)))
-		}
+	for _, svc := range list[*corev1.Service](w.store.live, kindService) {
+		out = append(out, fmt.Sprintf("Service %s %s %s", svc.Name, encoded(svc.Spec.Selector), encoded(svc.Annotations)))
 	}
 	for _, d := range list[*appsv1.Deployment](w.store.live, kindDeployment) {
 		out = append(out, fmt.Sprintf("Deployment %s %d %s %s", d.Name, *d.Spec.Replicas, encoded(d.Labels), encoded(d.Annotations)))
@@ -75,6 +74,13 @@ func statusFacts(st v1alpha1.RolloutStatus) []string {
 				*at = &metav1.Time{Time: epoch}
 			}
 		}
+	}
+	// A call that was lost with the process is made again, so their number and
+	// their times are not the same.
+	for i := range st.Canary.StepPluginStatuses {
+		e := &st.Canary.StepPluginStatuses[i]
+		e.StartedAt, e.UpdatedAt, e.FinishedAt, e.Status = nil, nil, nil, nil
+		e.Executions = min(e.Executions, 1)
 	}
 	// Observed generations count writes of spec, which a restart does not add.
 	return append(out, "status "+encoded(st))

@@ -16,19 +16,28 @@ import (
 func Random(seed int64) (*World, *rand.Rand) {
 	r := rand.New(rand.NewSource(seed))
 	w := New(Options{
-		Latency:   time.Duration(1+r.Intn(2000)) * time.Millisecond,
-		StartUp:   time.Duration(1+r.Intn(8000)) * time.Millisecond,
-		Verdict:   randomVerdict(r),
-		MaxPasses: 20000,
+		Latency:    time.Duration(1+r.Intn(2000)) * time.Millisecond,
+		StartUp:    time.Duration(1+r.Intn(8000)) * time.Millisecond,
+		Verdict:    func(*v1alpha1.AnalysisRun) Verdict { return randomVerdict(r) },
+		Experiment: func(*v1alpha1.Experiment) Verdict { return randomVerdict(r) },
+		MaxPasses:  20000,
 	})
 	total := int32(100)
 	if r.Intn(5) == 0 {
 		total = 100_000_000
 	}
-	w.AddService(StableService)
-	w.AddService(CanaryService)
+	services := [2]string{StableService, CanaryService}
+	if r.Intn(5) == 0 {
+		services = [2]string{PingService, PongService}
+	}
+	for _, name := range services {
+		w.AddService(name)
+	}
 	w.AddTemplate(Template)
 	ro := NewRollout("v1", int32(r.Intn(7)), RandomSteps(r, int64(total))...)
+	if services[0] == PingService {
+		PingPong(ro)
+	}
 	canary := ro.Spec.Strategy.Canary
 	canary.TrafficRouting.Plugins = map[string]json.RawMessage{}
 	for i := range 1 + r.Intn(2) {
@@ -37,15 +46,16 @@ func Random(seed int64) (*World, *rand.Rand) {
 			plugin, route = "mesh", "app-mesh"
 		}
 		canary.TrafficRouting.Plugins[plugin] = Block(route)
-		w.Plugins[plugin] = &Plugin{Installed: true, Up: true, Silent: r.Intn(4) == 0, External: r.Intn(4) == 0,
+		w.Plugins[plugin] = &Plugin{Installed: true, Up: true, Silent: r.Intn(4) == 0, External: r.Intn(4) == 0, Blind: r.Intn(5) == 0,
 			Lag: time.Duration(r.Intn(3000)) * time.Millisecond}
 		if r.Intn(2) == 0 {
 			w.Plugins[plugin].Settle = time.Duration(r.Intn(5000)) * time.Millisecond
 		}
 		for _, name := range []string{route, route + "-b"} {
-			w.AddRoute(plugin, name, total, []string{"rule-0", "rule-1"}[:1+r.Intn(2)]...)
+			w.AddRouteTo(plugin, name, total, services, []string{"rule-0", "rule-1"}[:1+r.Intn(2)]...)
 		}
 	}
+	w.StepPlugins[Step] = &StepPlugin{Takes: time.Duration(r.Intn(60000)) * time.Millisecond, Requeue: time.Duration(r.Intn(30)) * time.Second}
 	if total != 100 {
 		canary.TrafficRouting.MaxTrafficWeight = &total
 	}
@@ -96,19 +106,17 @@ func randomFields(r *rand.Rand, canary *v1alpha1.CanaryStrategy) {
 	}
 }
 
-func randomVerdict(r *rand.Rand) func(*v1alpha1.AnalysisRun) Verdict {
-	return func(*v1alpha1.AnalysisRun) Verdict {
-		v := Verdict{Phase: v1alpha1.AnalysisPhaseSuccessful, After: time.Duration(r.Intn(20000)) * time.Millisecond}
-		switch r.Intn(10) {
-		case 0:
-			v.Phase = v1alpha1.AnalysisPhaseFailed
-		case 1:
-			v.Phase = v1alpha1.AnalysisPhaseError
-		case 2, 3:
-			v.Phase = v1alpha1.AnalysisPhaseInconclusive
-		}
-		return v
+func randomVerdict(r *rand.Rand) Verdict {
+	v := Verdict{Phase: v1alpha1.AnalysisPhaseSuccessful, After: time.Duration(r.Intn(20000)) * time.Millisecond}
+	switch r.Intn(10) {
+	case 0:
+		v.Phase = v1alpha1.AnalysisPhaseFailed
+	case 1:
+		v.Phase = v1alpha1.AnalysisPhaseError
+	case 2, 3:
+		v.Phase = v1alpha1.AnalysisPhaseInconclusive
 	}
+	return v
 }
 
 // Describe names the steps in one line.

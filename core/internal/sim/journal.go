@@ -57,6 +57,8 @@ func (w *World) write(c change) {
 		j.service(w, c)
 	case kindAnalysisRun:
 		j.analysisRun(w, c)
+	case kindExperiment:
+		j.experiment(w, c)
 	case kindRoute:
 		j.route(w, c)
 	}

@@ -208,12 +208,12 @@ func (w *World) judgeRoute(before, after *Route) {
 	}
 	for i, place := range after.Places {
 		var sum int64
-		for j, b := range place.Backends {
+		for _, b := range place.Backends {
 			sum += int64(b.Weight)
 			if b.Weight < 0 {
 				w.failf("oracle S4: weight %d of %s", b.Weight, b.Service)
 			}
-			if b.Weight > before.Places[i].Backends[j].Weight {
+			if b.Weight > weightIn(before.Places[i], b.Service) {
 				w.judgeRaise(before.Places[i], b)
 			}
 		}
@@ -222,6 +222,15 @@ func (w *World) judgeRoute(before, after *Route) {
 			w.failf("oracle S4: weights of %s sum to %d instead of %d", place.Name, sum, w.total())
 		}
 	}
+}
+
+func weightIn(p Place, service string) int32 {
+	for _, b := range p.Backends {
+		if b.Service == service {
+			return b.Weight
+		}
+	}
+	return 0
 }
 
 // judgeManaged is S1, S10 and S17 for routes beside the weights: a new one leads
@@ -250,9 +259,14 @@ func (w *World) judgeManaged(before, after Place) {
 // come back to stable pods that are no fewer than those it leaves.
 func (w *World) judgeRaise(before Place, b Backend) {
 	ro := w.Rollout()
-	canary, hash := ro.Spec.Strategy.Canary, w.hashOf(b.Service)
+	hash := w.hashOf(b.Service)
+	if ex := w.experimentOf(b.Service); ex != nil {
+		w.judgeShare(ex, b)
+		return
+	}
+	stable, canary := rollout.Services(ro)
 	moving := ro.Status.StableRS != ro.Status.CurrentPodHash
-	if b.Service == canary.CanaryService && moving && hash == ro.Status.CurrentPodHash {
+	if b.Service == canary && moving && hash == ro.Status.CurrentPodHash {
 		if ro.Status.Abort {
 			w.broken("S10", "canary weight rises to %d after an abort", b.Weight)
 		}
@@ -281,7 +295,7 @@ func (w *World) judgeRaise(before Place, b Backend) {
 	if have == 0 && source > 0 {
 		w.broken("S1", "%s rises to %d and reaches %s, which has no pod, while others do", b.Service, b.Weight, hash)
 	}
-	back := b.Service == canary.StableService && have >= max(1, source)
+	back := b.Service == stable && have >= max(1, source)
 	if need := int64(b.Weight) * w.replicas() / w.total(); !w.enough(have, need) && !back {
 		w.broken("S1", "%s rises to %d with %d of %d pods of %s", b.Service, b.Weight, have, need, hash)
 	}
@@ -304,7 +318,7 @@ func (w *World) judgeService(before, after *corev1.Service) {
 	// The stable name may leave a revision without pods: nobody is served there,
 	// and its weight is meant for the stable revision. The canary name may not:
 	// its weight was not meant for the next revision.
-	if after.Name == w.Rollout().Spec.Strategy.Canary.StableService && w.available(from) == 0 {
+	if stable, _ := rollout.Services(w.Rollout()); after.Name == stable && w.available(from) == 0 {
 		return
 	}
 	if weight := w.weightOf(func(svc string) bool { return svc == after.Name }); from != "" && weight > 0 {

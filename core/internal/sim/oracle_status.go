@@ -95,6 +95,18 @@ func (w *World) judgeStep(before *v1alpha1.Rollout, step v1alpha1.CanaryStep, in
 	switch {
 	case step.SetWeight != nil:
 		w.judgeWeight(before, *step.SetWeight, "S5", "step "+strconv.Itoa(index)+" completes")
+	case step.Experiment != nil:
+		ex := find[*v1alpha1.Experiment](w.store.live, kindExperiment, st.Canary.CurrentExperiment)
+		if ex == nil || ex.Status.Phase != v1alpha1.AnalysisPhaseSuccessful || ex.Labels[v1alpha1.LabelPodTemplateHash] != st.CurrentPodHash {
+			w.broken("S5", "experiment step %d is left without a successful Experiment", index)
+		}
+	case step.Plugin != nil:
+		for _, e := range st.Canary.StepPluginStatuses {
+			if int(e.Index) == index && e.Operation == v1alpha1.StepPluginOperationRun && (e.Disabled || e.Phase == v1alpha1.StepPluginPhaseSuccessful) {
+				return
+			}
+		}
+		w.failf("oracle S5: plugin step %d is left before the plugin was done: %+v", index, st.Canary.StepPluginStatuses)
 	case step.SetHeaderRoute != nil, step.SetMirrorRoute != nil:
 		w.judgeRoutes(before, index)
 	case step.Pause != nil:
@@ -143,7 +155,7 @@ func (w *World) judgeRoutes(ro *v1alpha1.Rollout, index int) {
 // judgeWeight: every place of every active router carries and serves the
 // weight, and it reaches the new revision, which has the pods for it.
 func (w *World) judgeWeight(ro *v1alpha1.Rollout, weight int32, rule, what string) {
-	canary := ro.Spec.Strategy.Canary
+	_, canary := rollout.Services(ro)
 	if w.replicas() == 0 {
 		return // no pod takes any traffic, so steps are gone through without
 	}
@@ -159,13 +171,13 @@ func (w *World) judgeWeight(ro *v1alpha1.Rollout, weight int32, rule, what strin
 		}
 		for _, p := range append(clonePlaces(route.Places), w.served[name]...) {
 			for _, b := range p.Backends {
-				if b.Service == canary.CanaryService && b.Weight != weight {
+				if b.Service == canary && b.Weight != weight {
 					w.broken(rule, "%s while %s/%s has weight %d instead of %d", what, name, p.Name, b.Weight, weight)
 				}
 			}
 		}
 	}
-	if hash := w.hashOf(canary.CanaryService); weight > 0 && hash != ro.Status.CurrentPodHash {
+	if hash := w.hashOf(canary); weight > 0 && hash != ro.Status.CurrentPodHash {
 		w.broken(rule, "%s while the canary Service reaches %s, not %s", what, hash, ro.Status.CurrentPodHash)
 	}
 	if need := int64(weight) * w.replicas() / w.total(); !w.enough(w.available(ro.Status.CurrentPodHash), need) {

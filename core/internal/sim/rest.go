@@ -63,7 +63,7 @@ func endless(ro *v1alpha1.Rollout) string {
 		return ""
 	}
 	for _, c := range ro.Status.PauseConditions {
-		if c.Reason == v1alpha1.PauseReasonInconclusiveAnalysis {
+		if c.Reason == v1alpha1.PauseReasonInconclusiveAnalysis || c.Reason == v1alpha1.PauseReasonInconclusiveExperiment {
 			return ""
 		}
 	}
@@ -86,6 +86,11 @@ func (w *World) holds() string {
 func (w *World) faulty() bool {
 	for _, p := range w.Plugins {
 		if !p.Installed || !p.Up || p.Asking {
+			return true
+		}
+	}
+	for _, p := range w.StepPlugins {
+		if p.Missing {
 			return true
 		}
 	}
@@ -112,12 +117,13 @@ func (w *World) unfinished(serving string) string {
 	if ro.Status.StableRS != serving {
 		return "another revision is stable"
 	}
-	for _, svc := range []string{canary.StableService, canary.CanaryService} {
+	stable, other := rollout.Services(ro)
+	for _, svc := range []string{stable, other} {
 		if hash := w.hashOf(svc); hash != serving {
 			return fmt.Sprintf("Service %s selects %q", svc, hash)
 		}
 	}
-	if weight := w.weightOf(func(svc string) bool { return svc == canary.CanaryService }); weight > 0 {
+	if weight := w.weightOf(func(svc string) bool { return svc == other }); weight > 0 {
 		return fmt.Sprintf("the canary Service still has weight %d", weight)
 	}
 	for _, run := range list[*v1alpha1.AnalysisRun](w.store.live, kindAnalysisRun) {
@@ -139,6 +145,17 @@ func (w *World) superseded() string {
 		if n := rollout.SpecReplicas(rs); n != 0 && hash != st.StableRS && hash != st.CurrentPodHash && !w.faulty() {
 			return fmt.Sprintf("%s is superseded and still has %d pods", rs.Name, n)
 		}
+	}
+	for _, ex := range list[*v1alpha1.Experiment](w.store.live, kindExperiment) {
+		if !ex.Status.Phase.Completed() {
+			return "Experiment " + ex.Name + " is not done"
+		}
+	}
+	if left := w.weightOf(func(svc string) bool { return w.experimentOf(svc) != nil }); left > 0 {
+		return fmt.Sprintf("experiments still have weight %d", left)
+	}
+	if left := w.leftRunning(); left != "" {
+		return "nobody has ended the plugin step " + left
 	}
 	return ""
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -80,6 +81,9 @@ type Plugin struct {
 	Refuse int
 	// External makes the core record its intent first.
 	External bool
+	// Blind plugins do not offer OBSERVE; they say with Route whether the data
+	// plane follows.
+	Blind bool
 	// Plain plugins route by weight only: no managed routes.
 	Plain bool
 }
@@ -110,7 +114,7 @@ func (w *World) observeRouter(ro *v1alpha1.Rollout, block rollout.Block) rollout
 	if r.Problem = problemOf(plugin, block.Plugin); r.Problem != nil {
 		return r
 	}
-	r.Capabilities = rollout.Capabilities{Observe: true, MaxWeight: true, ExternalEffects: plugin.External,
+	r.Capabilities = rollout.Capabilities{Observe: !plugin.Blind, Experiments: !plugin.Plain, MaxWeight: true, ExternalEffects: plugin.External,
 		HeaderRoutes: !plugin.Plain, MirrorRoutes: !plugin.Plain}
 	route := find[*Route](w.cache.objects, kindRoute, routeName(block.Config))
 	if route == nil {
@@ -118,6 +122,10 @@ func (w *World) observeRouter(ro *v1alpha1.Rollout, block rollout.Block) rollout
 			r.Problem = &rollout.Problem{Class: rollout.ProblemInvalid, Path: "route",
 				Message: fmt.Sprintf("Route %q does not exist; create it or correct the name", routeName(block.Config))}
 		}
+		return r
+	}
+	if plugin.Blind {
+		r.Observation = rollout.Remember(ro, block)
 		return r
 	}
 	target := block.Target(ro)
@@ -141,11 +149,13 @@ func (w *World) observeRouter(ro *v1alpha1.Rollout, block rollout.Block) rollout
 func destinations(place Place, target rollout.Target) []rollout.Destination {
 	var out []rollout.Destination
 	for _, b := range place.Backends {
-		switch b.Service {
-		case target.StableService:
+		switch name := b.Service; {
+		case name == target.StableService:
 			out = append(out, rollout.Destination{Role: rollout.RoleStable, Service: b.Service, Weight: b.Weight})
-		case target.CanaryService:
+		case name == target.CanaryService:
 			out = append(out, rollout.Destination{Role: rollout.RoleCanary, Service: b.Service, Weight: b.Weight})
+		case strings.Contains(name, "-exp-"):
+			out = append(out, rollout.Destination{Role: rollout.RoleExperiment, Service: b.Service, Weight: b.Weight})
 		}
 	}
 	return out
@@ -196,7 +206,7 @@ func asked(t rollout.Traffic) wanted {
 }
 
 // route writes what is desired, if the object is still the observed one.
-func (w *World) route(r rollout.Router, want wanted) error {
+func (w *World) route(r rollout.Router, want wanted, id rollout.OpID, out *rollout.Outcome) error {
 	plugin := w.Plugins[r.Plugin]
 	if p := problemOf(plugin, r.Plugin); p != nil {
 		return p
@@ -207,22 +217,43 @@ func (w *World) route(r rollout.Router, want wanted) error {
 	}
 	k := key{kindRoute, routeName(r.Config)}
 	cached := find[*Route](w.cache.objects, kindRoute, k.name)
-	if cached == nil || cached.ResourceVersion != r.Observation.Fingerprint {
+	version := r.Observation.Fingerprint
+	if plugin.Blind {
+		version = "" // it looks for itself
+	} else if cached == nil || cached.ResourceVersion != version {
 		return apierrors.NewConflict(resource(k), k.name, errors.New("changed since it was observed"))
 	}
-	_, err := w.store.update(byController, k, r.Observation.Fingerprint, func(obj object) {
+	obj, err := w.store.update(byController, k, version, func(obj object) {
 		route := obj.(*Route)
 		for i := range route.Places {
-			for j := range route.Places[i].Backends {
-				b := &route.Places[i].Backends[j]
-				if weight, ours := want.weights[b.Service]; ours {
-					b.Weight = weight
-				}
-			}
-			route.Places[i].Managed = slices.Clone(want.managed)
+			route.Places[i].write(want)
 		}
 	})
+	if route, ok := obj.(*Route); ok && plugin.Blind && !plugin.Silent {
+		out.Converged[id] = rollout.ConvergenceDone
+		if route.Programmed < route.Generation {
+			out.Converged[id] = rollout.ConvergencePending
+		}
+	}
 	return err
+}
+
+// write makes the place what is wanted: backends of experiments come and go.
+func (p *Place) write(want wanted) {
+	for name, weight := range want.weights {
+		at := slices.IndexFunc(p.Backends, func(b Backend) bool { return b.Service == name })
+		if at >= 0 {
+			p.Backends[at].Weight = weight
+		} else if weight > 0 {
+			p.Backends = append(p.Backends, Backend{name, weight})
+		}
+	}
+	p.Backends = slices.DeleteFunc(p.Backends, func(b Backend) bool {
+		_, wanted := want.weights[b.Service]
+		return !wanted && strings.Contains(b.Service, "-exp-")
+	})
+	slices.SortFunc(p.Backends, func(a, b Backend) int { return strings.Compare(a.Service, b.Service) })
+	p.Managed = slices.Clone(want.managed)
 }
 
 // program is the data plane: it reports a new generation after the plugin's
@@ -258,6 +289,9 @@ func (w *World) serve(name string, generation int64, places []Place) {
 // within its settle time.
 func (w *World) dataPlane(plugin string) (lag, settle time.Duration, silent bool) {
 	p := w.Plugins[plugin]
+	if p.Blind { // it can name no settle time, so there is none
+		return map[bool]time.Duration{false: p.Lag}[p.Silent], 0, p.Silent
+	}
 	if p.Silent {
 		return 0, p.Settle, true
 	}

@@ -28,12 +28,13 @@ const (
 	kindService     kind = "Service"
 	kindAnalysisRun kind = "AnalysisRun"
 	kindTemplate    kind = "AnalysisTemplate"
+	kindExperiment  kind = "Experiment"
 	kindRoute       kind = "Route"
 	kindDeployment  kind = "Deployment"
 )
 
 // kinds in a fixed order, so that runs can be repeated.
-var kinds = []kind{kindRollout, kindReplicaSet, kindService, kindAnalysisRun, kindTemplate, kindRoute, kindDeployment}
+var kinds = []kind{kindRollout, kindReplicaSet, kindService, kindAnalysisRun, kindExperiment, kindTemplate, kindRoute, kindDeployment}
 
 type object interface {
 	metav1.Object
@@ -168,6 +169,8 @@ func specOf(obj object) any {
 	case *corev1.Service:
 		return o.Spec
 	case *v1alpha1.AnalysisRun:
+		return o.Spec
+	case *v1alpha1.Experiment:
 		return o.Spec
 	case *v1alpha1.AnalysisTemplate:
 		return o.Spec

@@ -7,6 +7,29 @@ import (
 	"github.com/sluice-rollouts/sluice/core/internal/sim"
 )
 
+// pingPong is v1 at rest behind the Service ping.
+func pingPong(w *sim.World) {
+	w.AddService(sim.PingService)
+	w.AddService(sim.PongService)
+	w.AddRouteTo(sim.RouterPlugin, "pp", 100, [2]string{sim.PingService, sim.PongService}, "rule-0")
+	ro := sim.PingPong(sim.NewRollout("v1", 4, sim.SetWeight(50), sim.Pause(10)))
+	ro.Spec.Strategy.Canary.TrafficRouting.Plugins[sim.RouterPlugin] = sim.Block("pp")
+	w.Create(ro)
+	w.Rest()
+}
+
+// mesh is a second router plugin with a route of its own.
+func mesh(w *sim.World) {
+	w.Plugins["mesh"] = &sim.Plugin{Installed: true, Up: true, Lag: time.Second}
+	w.AddRoute("mesh", "web", 100, "rule-0")
+}
+
+func twoRouters(steps []v1alpha1.CanaryStep) *v1alpha1.Rollout {
+	ro := sim.NewRollout("v1", 4, steps...)
+	ro.Spec.Strategy.Canary.TrafficRouting.Plugins["mesh"] = sim.Block("web")
+	return ro
+}
+
 // routeStories are about what routers do besides weights.
 var routeStories = []story{
 	{name: "header-route", about: "A header route comes before the first weight: there is a pod for it first, and it is gone after the promotion.",
@@ -41,6 +64,70 @@ var routeStories = []story{
 			})
 			w.Until("the other pause", pausedAt(2))
 			w.Deploy("v1")
+		}},
+	{name: "ping-pong", about: "Two updates in a row with ping-pong: the Services change roles at each promotion, and no selector moves while it carries traffic.",
+		play: func(w *sim.World) {
+			pingPong(w)
+			w.Deploy("v2")
+			w.Rest()
+			w.Deploy("v3")
+		}},
+	{name: "ping-pong-abort", about: "With ping-pong, an update is aborted at 50 %, and another one replaces it.",
+		play: func(w *sim.World) {
+			pingPong(w)
+			w.Deploy("v2")
+			w.Until("50 % of v2", func(ro *v1alpha1.Rollout) bool { return ro.Status.Canary.Weights.Canary.Weight == 50 })
+			w.Abort()
+			w.Run(time.Minute)
+			w.Deploy("v3")
+			w.Rest()
+			w.Deploy("v1")
+		}},
+	{name: "router-unobserved", about: "A router that cannot be observed: what it is asked for is in status first, and what it acknowledged counts until it acknowledges something else. It is asked again every 10 s until its data plane follows.",
+		play: func(w *sim.World) {
+			w.Plugins[sim.RouterPlugin].Blind, w.Plugins[sim.RouterPlugin].Lag = true, 25*time.Second
+			running(w, "v1", []v1alpha1.CanaryStep{sim.HeaderRoute("beta", "beta"), sim.SetWeight(50), sim.Pause(0)})
+			w.Deploy("v2")
+			w.Until("the pause", pausedAt(2))
+			w.Plugins[sim.RouterPlugin].Refuse = 2
+			w.Abort()
+		}},
+	{name: "router-unobserved-removed", about: "A router that cannot be observed is taken out of the spec: it is asked to leave, once the other one has the traffic.",
+		play: func(w *sim.World) {
+			mesh(w)
+			w.Plugins["mesh"].Blind = true
+			running(w, "v1", half())
+			w.Edit("adds the router mesh", func(ro *v1alpha1.Rollout) { ro.Spec.Strategy.Canary.TrafficRouting.Plugins["mesh"] = sim.Block("web") })
+			w.Run(10 * time.Second)
+			w.Deploy("v2")
+			w.Until("50 % of v2", pausedAt(1))
+			w.Edit("removes the router mesh", func(ro *v1alpha1.Rollout) { delete(ro.Spec.Strategy.Canary.TrafficRouting.Plugins, "mesh") })
+			w.Run(10 * time.Second)
+			w.Resume()
+		}},
+	{name: "two-routers", about: "One of two routers refuses the weight: the other one has it already, and the step waits for both. An abort takes the traffic back from the one that can.",
+		play: func(w *sim.World) {
+			mesh(w)
+			w.Create(twoRouters(half()))
+			w.Rest()
+			w.Deploy("v2")
+			w.Plugins["mesh"].Refuse = 3
+			w.Until("50 % of v2", pausedAt(1))
+			w.PluginDown("mesh")
+			w.Run(time.Second)
+			w.Abort()
+			w.Run(time.Minute)
+			w.PluginUp("mesh")
+		}},
+	{name: "service-taken", about: "The canary Service belongs to another Rollout: the update names it and does not begin, until the Service is free.",
+		play: func(w *sim.World) {
+			running(w, "v1", half())
+			w.Take(sim.CanaryService, "other")
+			w.Deploy("v2")
+			w.Run(time.Minute)
+			w.Take(sim.CanaryService, "")
+			w.Until("50 % of v2", pausedAt(1))
+			w.Resume()
 		}},
 	{name: "header-route-incapable", about: "The router cannot do header routes: the update is refused before anything moves. One that loses the ability later is held up.",
 		play: func(w *sim.World) {

@@ -23,6 +23,7 @@ func TestStories(t *testing.T) {
 	for _, s := range slices.Concat(
 		stories,
 		routeStories,
+		stepStories,
 		lifecycleStories,
 		workloadStories,
 		podStories,

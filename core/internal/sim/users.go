@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 )
 
 // Names of the objects Deploy makes.
@@ -18,6 +19,9 @@ const (
 	Name          = "app"
 	StableService = "stable"
 	CanaryService = "canary"
+	PingService   = "ping"
+	PongService   = "pong"
+	Step          = "example/smoke"
 	Template      = "success-rate"
 	RouterPlugin  = "gateway"
 )
@@ -103,12 +107,27 @@ func MirrorRoute(name string, percentage int32) v1alpha1.CanaryStep {
 	return v1alpha1.CanaryStep{SetMirrorRoute: step}
 }
 
+// PluginStep is a step done by the plugin.
+func PluginStep(name string) v1alpha1.CanaryStep {
+	return v1alpha1.CanaryStep{Plugin: &v1alpha1.PluginStep{Name: name, Config: json.RawMessage(`{"suite":"smoke"}`)}}
+}
+
 // AddService creates a Service that selects every pod of the Rollout.
 func (w *World) AddService(name string) {
 	w.must(w.store.create(byUser, key{kindService, name}, &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: Namespace},
 		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": Name}},
 	}))
+}
+
+// Take marks a Service as managed by another Rollout, which exists until it is
+// given back with "".
+func (w *World) Take(service, rollout string) {
+	w.note(fmt.Sprintf("Service %s is marked by Rollout %q", service, rollout))
+	clear(w.rivals)
+	w.rivals[rollout] = rollout != ""
+	_, err := w.store.update(byUser, key{kindService, service}, "", func(obj object) { annotate(obj, v1alpha1.AnnotationManagedBy, rollout) })
+	w.must(err)
 }
 
 // DeleteService removes a Service.
@@ -130,11 +149,24 @@ func (w *World) AddTemplate(name string) {
 // AddRoute creates a Route of a router plugin with all weight on the stable
 // Service in each place.
 func (w *World) AddRoute(plugin, name string, total int32, places ...string) {
+	w.AddRouteTo(plugin, name, total, [2]string{StableService, CanaryService}, places...)
+}
+
+// AddRouteTo is AddRoute between two other Services; the first has all weight.
+func (w *World) AddRouteTo(plugin, name string, total int32, services [2]string, places ...string) {
 	route := &Route{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: Namespace}, Plugin: plugin, Programmed: 1}
 	for _, p := range places {
-		route.Places = append(route.Places, Place{Name: p, Backends: []Backend{{StableService, total}, {CanaryService, 0}}})
+		route.Places = append(route.Places, Place{Name: p, Backends: []Backend{{services[0], total}, {services[1], 0}}})
 	}
 	w.must(w.store.create(byUser, key{kindRoute, name}, route))
+}
+
+// PingPong is a canary whose two Services take turns.
+func PingPong(ro *v1alpha1.Rollout) *v1alpha1.Rollout {
+	canary := ro.Spec.Strategy.Canary
+	canary.StableService, canary.CanaryService = "", ""
+	canary.PingPong = &v1alpha1.PingPongSpec{PingService: PingService, PongService: PongService}
+	return ro
 }
 
 // Prepare creates what a Rollout refers to: Services, Route, template, and one
@@ -202,12 +234,13 @@ func (w *World) SetPaused(paused bool) {
 // EditRoute is somebody's edit of the weights of one place.
 func (w *World) EditRoute(name string, place int, canary, stable int32) {
 	w.note("somebody edits the route by hand")
+	stableName, canaryName := rollout.Services(w.Rollout())
 	_, err := w.store.update(byUser, key{kindRoute, name}, "", func(obj object) {
 		for i, b := range obj.(*Route).Places[place].Backends {
 			switch b.Service {
-			case CanaryService:
+			case canaryName:
 				obj.(*Route).Places[place].Backends[i].Weight = canary
-			case StableService:
+			case stableName:
 				obj.(*Route).Places[place].Backends[i].Weight = stable
 			}
 		}

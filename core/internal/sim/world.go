@@ -24,6 +24,9 @@ type Options struct {
 	Latency, StartUp time.Duration
 	// Verdict of every AnalysisRun; nil means success after 5 s.
 	Verdict func(*v1alpha1.AnalysisRun) Verdict
+	// Experiment is how an Experiment ends, and how long its pods take traffic
+	// before; nil means success after 20 s.
+	Experiment func(*v1alpha1.Experiment) Verdict
 	// MaxPasses bounds the passes of a run: more of them are a hot loop.
 	MaxPasses int
 	// Planner decides what happens; nil means decide.Decide. The bug museum
@@ -40,6 +43,8 @@ type World struct {
 	Options
 	// Plugins by catalog name; tell the controller of changes with PluginChanged.
 	Plugins map[string]*Plugin
+	// StepPlugins by catalog name.
+	StepPlugins map[string]*StepPlugin
 	// Broken names the versions whose pods never become available.
 	Broken map[string]bool
 
@@ -66,6 +71,8 @@ type World struct {
 	wake    time.Time
 	backoff time.Duration
 
+	// rivals are other Rollouts that exist and manage Services.
+	rivals           map[string]bool
 	pods             map[string][]pod
 	podsMade         int
 	served           map[string][]Place
@@ -99,12 +106,17 @@ func New(o Options) *World {
 	if o.Planner == nil {
 		o.Planner = decide.Decide
 	}
+	if o.Experiment == nil {
+		o.Experiment = func(*v1alpha1.Experiment) Verdict {
+			return Verdict{Phase: v1alpha1.AnalysisPhaseSuccessful, After: 20 * time.Second}
+		}
+	}
 	if o.MaxPasses == 0 {
 		o.MaxPasses = 2000
 	}
 	w := &World{Options: o, now: epoch,
-		Plugins: map[string]*Plugin{}, Broken: map[string]bool{},
-		pods: map[string][]pod{}, served: map[string][]Place{}, servedGeneration: map[string]int64{},
+		Plugins: map[string]*Plugin{}, StepPlugins: map[string]*StepPlugin{}, Broken: map[string]bool{},
+		rivals: map[string]bool{}, pods: map[string][]pod{}, served: map[string][]Place{}, servedGeneration: map[string]int64{},
 		journal: newJournal(), watch: newWatcher()}
 	w.store = &store{live: map[key]object{}, committed: w.committed, now: func() metav1.Time { return metav1.NewTime(w.now.Truncate(time.Second)) }}
 	w.cache = newCache(w.store)
@@ -151,6 +163,9 @@ func (w *World) committed(c change) {
 	case *v1alpha1.AnalysisRun:
 		old, _ := c.before.(*v1alpha1.AnalysisRun)
 		w.runChanged(old, obj)
+	case *v1alpha1.Experiment:
+		old, _ := c.before.(*v1alpha1.Experiment)
+		w.experimentChanged(old, obj)
 	case *Route:
 		if old, ok := c.before.(*Route); !ok {
 			w.serve(obj.Name, obj.Generation, clonePlaces(obj.Places))
