@@ -187,7 +187,7 @@ func (r *Routers) act(ctx context.Context, ro *v1alpha1.Rollout, router rollout.
 	if m.generation != plugin.Generation() || unready(inputs) != nil || ask.fingerprint(&m.observed, inputs) != router.Observation.Fingerprint {
 		return "", again(ro, "objects of router "+router.Plugin+" have changed since they were observed")
 	}
-	req.Target, req.Config, req.Inputs = block.Target(ro), block.Config, inputs
+	req.Target, req.Config, req.Inputs, req.Rollout = block.Target(ro), block.Config, inputs, ro
 	if req.Release != nil {
 		// As the stored config meant them: the spec may name others by now.
 		release := *req.Release

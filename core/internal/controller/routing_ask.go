@@ -99,7 +99,7 @@ func (a *asking) observe(ctx context.Context, able bool) *rollout.Problem {
 // route asks for the writes of one stage. The answer to an earlier pass counts
 // if it was asked for the same state of the same objects.
 func (a *asking) route(ctx context.Context, req rollout.RouteRequest, fingerprint string) (rollout.RouteAnswer, *rollout.Problem) {
-	key := "route/" + digest([]any{fingerprint, req.OperationID, req.Desired, req.Release})
+	key := "route/" + digest([]any{fingerprint, req.OperationID, req.Desired, req.Release, req.Verify})
 	return called(ctx, a, key, func(ctx context.Context) (rollout.RouteAnswer, *rollout.Problem) {
 		return a.plugin.Route(ctx, req)
 	})

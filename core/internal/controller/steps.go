@@ -20,7 +20,7 @@ type StepPlugin interface {
 	Grant() rollout.Grant
 	// Call has a deadline of its own. The answer counts when every need was
 	// among the inputs.
-	Call(ctx context.Context, req rollout.StepCall, inputs []rollout.NeedResult) (plugins.StepReply, *rollout.Problem)
+	Call(ctx context.Context, ro *v1alpha1.Rollout, req rollout.StepCall, inputs []rollout.NeedResult) (plugins.StepReply, *rollout.Problem)
 }
 
 // StepsOptions of NewSteps; all are required.
@@ -88,7 +88,7 @@ func (s *Steps) Call(ctx context.Context, ro *v1alpha1.Rollout, call rollout.Ste
 		if problem := unready(inputs); problem != nil {
 			return rollout.StepAnswer{}, problem
 		}
-		reply, problem := s.call(ctx, lane, d, plugin, call, inputs)
+		reply, problem := s.call(ctx, lane, d, plugin, ro, call, inputs)
 		if problem != nil {
 			return rollout.StepAnswer{}, problem
 		}
@@ -101,7 +101,7 @@ func (s *Steps) Call(ctx context.Context, ro *v1alpha1.Rollout, call rollout.Ste
 }
 
 // call makes one call in the plugin's lane.
-func (s *Steps) call(ctx context.Context, lane *lane, d *stepDesk, plugin StepPlugin, call rollout.StepCall, inputs []rollout.NeedResult) (plugins.StepReply, *rollout.Problem) {
+func (s *Steps) call(ctx context.Context, lane *lane, d *stepDesk, plugin StepPlugin, ro *v1alpha1.Rollout, call rollout.StepCall, inputs []rollout.NeedResult) (plugins.StepReply, *rollout.Problem) {
 	basis := []any{d.operation, plugin.Generation(), string(call.Config), string(call.State)}
 	for _, in := range inputs {
 		basis = append(basis, needKey(in.Need), in.APIVersion)
@@ -111,7 +111,7 @@ func (s *Steps) call(ctx context.Context, lane *lane, d *stepDesk, plugin StepPl
 	}
 	_, key, _ := ParseSubscriber(d.subscriber)
 	got, late := ask(ctx, lane, &d.flight, digest(basis), func() { s.Ring(key) }, func(ctx context.Context) said[plugins.StepReply] {
-		reply, problem := plugin.Call(ctx, call, inputs)
+		reply, problem := plugin.Call(ctx, ro, call, inputs)
 		return said[plugins.StepReply]{reply, problem}
 	})
 	if late {

@@ -26,7 +26,7 @@ type stepper struct {
 func (*stepper) Generation() string   { return "1" }
 func (*stepper) Grant() rollout.Grant { return rollout.Grant{} }
 
-func (s *stepper) Call(_ context.Context, req rollout.StepCall, inputs []rollout.NeedResult) (plugins.StepReply, *rollout.Problem) {
+func (s *stepper) Call(_ context.Context, _ *v1alpha1.Rollout, req rollout.StepCall, inputs []rollout.NeedResult) (plugins.StepReply, *rollout.Problem) {
 	if s.gate != nil {
 		<-s.gate
 	}

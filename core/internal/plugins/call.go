@@ -42,7 +42,7 @@ func (s *supervisor) call(ctx context.Context, kind Kind, method string, limit t
 	case time.Since(began) < limit:
 		s.answeredAtAll() // With an error, maybe DEADLINE_EXCEEDED of its own.
 	case s.missedDeadline():
-		inst.giveUp()
+		inst.giveUp(errNoAnswers)
 	}
 	problem = classify(s.id, method, err)
 	if problem.Class != rollout.ProblemUnavailable {

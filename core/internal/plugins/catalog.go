@@ -30,8 +30,15 @@ var configKeys = []struct {
 	{"stepPlugins", KindStep},
 }
 
+// policy is what the administrator set for all entries.
+type policy struct {
+	// requireDigest refuses net/rpc entries without sha256 as well.
+	requireDigest bool
+}
+
 // catalog says which plugins there are. It is immutable.
 type catalog struct {
+	policy
 	// bundled plugins by name, with the settings the ConfigMap gives them.
 	bundled map[string]*entry
 	// listed are the ConfigMap's entries by kind and canonical name.
@@ -51,8 +58,8 @@ type listed struct {
 // buildCatalog joins bundled files and the ConfigMap. What is wrong in the
 // ConfigMap ends up in complaints and takes nothing else down: a refused
 // entry, or a whole key that is no YAML list, stays as it was in old.
-func buildCatalog(data, files map[string]string, old *catalog) *catalog {
-	c := &catalog{bundled: map[string]*entry{}, listed: map[Kind]map[string]listed{}, complaints: map[string]string{}}
+func buildCatalog(data, files map[string]string, old *catalog, p policy) *catalog {
+	c := &catalog{policy: p, bundled: map[string]*entry{}, listed: map[Kind]map[string]listed{}, complaints: map[string]string{}}
 	for name, path := range files {
 		c.bundled[name] = &entry{name: name, id: name, bundled: true, path: path}
 	}
@@ -85,7 +92,7 @@ func (c *catalog) add(key string, kind Kind, index int, raw json.RawMessage, old
 	}
 	var e *entry
 	if err == nil && !it.Disabled {
-		e, err = it.resolve(name, kind, c.bundled[name])
+		e, err = it.resolve(name, kind, c.bundled[name], c.policy)
 	}
 	if err == nil && e != nil && it.Location == "" {
 		err = c.override(name, e)

@@ -35,8 +35,9 @@ func TestEntries(t *testing.T) {
 		{"no digest", "{name: acme/x, location: 'file:///x', protocol: grpc}", "sha256: missing"},
 		{"short digest", "{name: acme/x, location: 'file:///x', sha256: abcd}", "sha256: must be 64 hexadecimal digits"},
 		{"odd scheme", "{name: acme/x, location: 'ftp://x', sha256: " + someDigest + "}", "is not a file:// URL"},
-		{"Argo's own", "{name: acme/x, location: 'file:///x', args: [a]}", "Argo Rollouts' net/rpc protocol"},
-		{"netrpc", "{name: acme/x, " + someFile + ", protocol: netrpc}", "Argo Rollouts' net/rpc protocol"},
+		{"Argo's own", "{name: acme/x, location: 'file:///x', args: [a]}", ""},
+		{"netrpc", "{name: acme/x, " + someFile + ", protocol: netrpc}", ""},
+		{"netrpc with grants", "{name: acme/x, location: 'file:///x', protocol: netrpc, grants: []}", "grants, allowNamespaces and config are for plugins that speak gRPC"},
 		{"protocol", "{name: acme/x, " + someFile + ", protocol: http}", `protocol: "http" is not one of`},
 		{"credentials", "{name: acme/x, " + someFile + ", credentials: all}", `credentials: "all" is neither`},
 		{"timeout", "{name: acme/x, " + someFile + ", timeout: 1h}", `timeout: "1h" is not a duration from 1s to 5m0s`},
@@ -49,7 +50,7 @@ func TestEntries(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			good := "{name: acme/good, " + someFile + "}"
-			cat := buildCatalog(list(c.item, good), bundledFiles, nil)
+			cat := buildCatalog(list(c.item, good), bundledFiles, nil, policy{})
 			_, problem := cat.lookup(KindTrafficRouter, "acme/good")
 			require.Nil(t, problem, "its neighbour works in any case")
 			if c.refused == "" {
@@ -66,7 +67,7 @@ func TestEntries(t *testing.T) {
 }
 
 func TestCatalogOfBundledPlugins(t *testing.T) {
-	c := buildCatalog(nil, bundledFiles, nil)
+	c := buildCatalog(nil, bundledFiles, nil, policy{})
 	for _, name := range []string{"gatewayapi", "argoproj-labs/gatewayAPI"} {
 		e, problem := c.lookup(KindTrafficRouter, name)
 		require.Nil(t, problem)
@@ -80,7 +81,7 @@ func TestCatalogOfBundledPlugins(t *testing.T) {
 // The ConfigMap's entry wins, by name or alias, and is the same plugin to its
 // supervisor: a hot reload, not another process.
 func TestEntryWinsOverBundled(t *testing.T) {
-	c := buildCatalog(list("{name: argoproj-labs/gatewayAPI, "+someFile+", timeout: 7s}"), bundledFiles, nil)
+	c := buildCatalog(list("{name: argoproj-labs/gatewayAPI, "+someFile+", timeout: 7s}"), bundledFiles, nil, policy{})
 	for _, name := range []string{"gatewayapi", "argoproj-labs/gatewayAPI"} {
 		e, problem := c.lookup(KindTrafficRouter, name)
 		require.Nil(t, problem)
@@ -95,7 +96,7 @@ func TestEntryWinsOverBundled(t *testing.T) {
 }
 
 func TestSettingsOfBundledPlugin(t *testing.T) {
-	c := buildCatalog(map[string]string{"metricProviderPlugins": "- {name: prometheus, config: {a: 1}}"}, bundledFiles, nil)
+	c := buildCatalog(map[string]string{"metricProviderPlugins": "- {name: prometheus, config: {a: 1}}"}, bundledFiles, nil, policy{})
 	e, problem := c.lookup(KindMetricProvider, "prometheus")
 	require.Nil(t, problem)
 	assert.True(t, e.bundled)
@@ -106,7 +107,7 @@ func TestSettingsOfBundledPlugin(t *testing.T) {
 // One name under several keys is one process if the entries agree.
 func TestOneNameSeveralKinds(t *testing.T) {
 	one := "- {name: acme/x, " + someFile + "}"
-	c := buildCatalog(map[string]string{"trafficRouterPlugins": one, "metricProviderPlugins": one, "stepPlugins": "- {name: acme/x, " + someFile + ", args: [step]}"}, nil, nil)
+	c := buildCatalog(map[string]string{"trafficRouterPlugins": one, "metricProviderPlugins": one, "stepPlugins": "- {name: acme/x, " + someFile + ", args: [step]}"}, nil, nil, policy{})
 	router, _ := c.lookup(KindTrafficRouter, "acme/x")
 	provider, _ := c.lookup(KindMetricProvider, "acme/x")
 	step, _ := c.lookup(KindStep, "acme/x")
@@ -122,13 +123,13 @@ func TestRefusedEntriesKeepTheOldOnes(t *testing.T) {
 	old := buildCatalog(map[string]string{
 		"trafficRouterPlugins":  "- {name: acme/x, " + someFile + "}\n- {name: gatewayapi, args: [a]}",
 		"metricProviderPlugins": "- {name: acme/m, " + someFile + "}\n- {name: prometheus, disabled: true}",
-	}, bundledFiles, nil)
+	}, bundledFiles, nil, policy{})
 	require.Empty(t, old.complaints)
 
 	c := buildCatalog(map[string]string{
 		"trafficRouterPlugins":  "- {name: acme/x, loction: y}\n- {name: gatewayapi, args: 7}\n- {name: acme/y, loction: y}",
 		"metricProviderPlugins": "]]] this is no YAML",
-	}, bundledFiles, old)
+	}, bundledFiles, old, policy{})
 	assert.Len(t, c.complaints, 4)
 	e, problem := c.lookup(KindTrafficRouter, "acme/x")
 	require.Nil(t, problem)
@@ -145,7 +146,7 @@ func TestRefusedEntriesKeepTheOldOnes(t *testing.T) {
 	require.NotNil(t, problem, "disabled stays disabled")
 
 	// Twice the same nonsense is one complaint's worth of news, see rebuild.
-	again := buildCatalog(map[string]string{"trafficRouterPlugins": "- {name: acme/x, " + someFile + "}"}, bundledFiles, c)
+	again := buildCatalog(map[string]string{"trafficRouterPlugins": "- {name: acme/x, " + someFile + "}"}, bundledFiles, c, policy{})
 	assert.Empty(t, again.complaints)
 	_, problem = again.lookup(KindMetricProvider, "acme/m")
 	require.NotNil(t, problem, "an entry that was taken out is gone")

@@ -62,11 +62,16 @@ type entry struct {
 	// bundled binaries are known by their directory: no digest, and their own
 	// wishes as grant unless the ConfigMap gives another.
 	bundled bool
-	path    string
-	sha256  []byte
-	args    []string
-	env     []envVar
-	config  json.RawMessage
+	// argo is the kind of a plugin that speaks Argo Rollouts' net/rpc; "" for
+	// gRPC. Its process can serve no other kind.
+	argo Kind
+	// unpinned has no digest: whatever lies at path is run.
+	unpinned bool
+	path     string
+	sha256   []byte
+	args     []string
+	env      []envVar
+	config   json.RawMessage
 	// timeout replaces the deadlines of the plugin's services; 0 keeps them.
 	timeout time.Duration
 	// grants is nil when the entry has none.
@@ -121,12 +126,12 @@ func decodeItem(raw json.RawMessage) (item, error) {
 
 // resolve turns the item into an entry. The bundled entry of the same name, if
 // there is one, lends its binary to an item without location.
-func (it item) resolve(name string, kind Kind, bundled *entry) (*entry, error) {
+func (it item) resolve(name string, kind Kind, bundled *entry, p policy) (*entry, error) {
 	e := &entry{
 		name: name, id: name, kinds: []Kind{kind}, args: it.Args, env: it.Env, config: it.Config,
 		allowNamespaces: it.AllowNamespaces, inherit: it.Credentials == "inherit",
 	}
-	if err := it.resolveBinary(e, bundled); err != nil {
+	if err := it.resolveBinary(e, bundled, p); err != nil {
 		return nil, err
 	}
 	for _, v := range it.Env {
@@ -159,7 +164,7 @@ func (it item) resolve(name string, kind Kind, bundled *entry) (*entry, error) {
 
 // resolveBinary fills in what is executed and how it is known to be the right
 // file. Protocol auto is decided here, before anything runs.
-func (it item) resolveBinary(e *entry, bundled *entry) error {
+func (it item) resolveBinary(e *entry, bundled *entry, p policy) error {
 	if it.Location == "" {
 		if bundled == nil {
 			return errors.New("location: missing, and no bundled plugin has this name")
@@ -170,12 +175,15 @@ func (it item) resolveBinary(e *entry, bundled *entry) error {
 		e.bundled, e.path = true, bundled.path
 		return nil
 	}
-	switch protocol, err := it.protocol(); {
-	case err != nil:
+	protocol, err := it.protocol()
+	if err != nil {
 		return err
-	case protocol == "netrpc":
-		return errors.New("this is a plugin for Argo Rollouts' net/rpc protocol, which this version does not run yet; " +
-			"a plugin that speaks gRPC says so with sha256 or protocol: grpc")
+	}
+	if protocol == "netrpc" {
+		if it.Grants != nil || it.AllowNamespaces != nil || it.Config != nil {
+			return errors.New("grants, allowNamespaces and config are for plugins that speak gRPC; Argo Rollouts' net/rpc plugins have credentials of their own")
+		}
+		e.argo, e.inherit = e.kinds[0], it.Credentials != "none"
 	}
 	at, err := url.Parse(it.Location)
 	if err != nil {
@@ -191,6 +199,10 @@ func (it item) resolveBinary(e *entry, bundled *entry) error {
 	// As in Argo: file://dir/x is relative to the working directory.
 	if e.path, err = filepath.Abs(at.Host + at.Path); err != nil {
 		return fmt.Errorf("location: %w", err)
+	}
+	if it.SHA256 == "" && e.argo != "" && !p.requireDigest {
+		e.unpinned = true
+		return nil
 	}
 	if it.SHA256 == "" {
 		return errors.New("sha256: missing; a plugin is only run when its digest is known (sha256sum prints it)")

@@ -32,6 +32,9 @@ type Options struct {
 	// Refuse are addresses no user may aim a plugin at unless `egress.allow`
 	// lists them, such as those of the API server; see sdk/egress.Parse.
 	Refuse []string
+	// RequireDigest refuses plugins for Argo Rollouts' net/rpc protocol that are
+	// listed without a sha256. Otherwise they are run, with a Warning.
+	RequireDigest bool
 	// RunDir is where processes get their directories (0700, removed with
 	// them). Its path must be short, at most ~50 bytes: a socket's address
 	// holds 108. "" is the system's directory for temporary files.
@@ -44,6 +47,7 @@ type Host struct {
 	deps
 	pluginDir string
 	refuse    []string
+	policy    policy
 	starts    atomic.Uint64
 
 	mu          sync.Mutex
@@ -81,7 +85,7 @@ func newHost(o Options, t timing) (*Host, error) {
 	if len(dir) > maxRunDir {
 		return nil, fmt.Errorf("plugin sockets cannot be in %q: an address holds 107 bytes, which leaves %d for the folder; set TMPDIR to a shorter path", dir, maxRunDir)
 	}
-	h := &Host{pluginDir: o.PluginDir, refuse: o.Refuse, supervisors: map[string]*supervised{}, files: map[string]string{}}
+	h := &Host{pluginDir: o.PluginDir, policy: policy{requireDigest: o.RequireDigest}, refuse: o.Refuse, supervisors: map[string]*supervised{}, files: map[string]string{}}
 	h.deps = deps{
 		log: o.Logger, metrics: newMetrics(), timing: t, runDir: o.RunDir, version: o.Version,
 		emit: o.Events, notify: h.changed, generation: func() uint64 { return h.starts.Add(1) },
@@ -97,7 +101,7 @@ func newHost(o Options, t timing) (*Host, error) {
 			return nil, fmt.Errorf("registering plugin metrics: %w", err)
 		}
 	}
-	h.catalog = buildCatalog(nil, nil, nil)
+	h.catalog = buildCatalog(nil, nil, nil, h.policy)
 	h.rescan()
 	return h, nil
 }
@@ -168,7 +172,7 @@ func (h *Host) rescan() {
 // mu held, it returns with mu released: listeners are told without it.
 func (h *Host) rebuild() {
 	old := h.catalog
-	c := buildCatalog(h.data, h.files, old)
+	c := buildCatalog(h.data, h.files, old, h.policy)
 	c.obeyEgress(h.data, h.refuse)
 	h.catalog = c
 	entries := c.processes()

@@ -67,6 +67,9 @@ type instance struct {
 	// generation differs for each process.
 	generation string
 
+	// argo drives a net/rpc plugin; nil for gRPC, whose clients follow.
+	argo *argo
+
 	lifecycle lifecyclev1.LifecycleClient
 	routers   trafficrouterv1.TrafficRouterClient
 	providers metricproviderv1.MetricProviderClient
@@ -75,8 +78,9 @@ type instance struct {
 
 	// suspect asks for a health check now: a call got no answer.
 	suspect chan struct{}
-	// hopeless asks for the end of the process: it serves, but answers nothing.
-	hopeless chan struct{}
+	// hopeless asks for the end of the process, and says why: it serves, but
+	// does not answer.
+	hopeless chan error
 
 	mu      sync.Mutex
 	calls   int
@@ -94,15 +98,11 @@ func (d *deps) startInstance(ctx context.Context, e *entry, phase func(State)) (
 	}
 	i := &instance{
 		child: c, entry: e,
-		lifecycle: lifecyclev1.NewLifecycleClient(c.conn),
-		routers:   trafficrouterv1.NewTrafficRouterClient(c.conn),
-		providers: metricproviderv1.NewMetricProviderClient(c.conn),
-		steps:     stepv1.NewStepClient(c.conn),
-		health:    grpc_health_v1.NewHealthClient(c.conn),
-		suspect:   make(chan struct{}, 1),
-		hopeless:  make(chan struct{}, 1),
-		idle:      make(chan struct{}),
+		suspect:  make(chan struct{}, 1),
+		hopeless: make(chan error, 1),
+		idle:     make(chan struct{}),
 	}
+	i.connect()
 	phase(StateConfiguring)
 	if err := i.introduce(ctx, d); err != nil {
 		i.kill(d.timing.kill)
@@ -115,9 +115,40 @@ func (d *deps) startInstance(ctx context.Context, e *entry, phase func(State)) (
 	return i, nil
 }
 
+// connect makes the clients of the connection.
+func (i *instance) connect() {
+	if i.entry.argo != "" {
+		i.argo = &argo{kind: i.entry.argo, rpc: i.rpc, ping: i.ping, end: func(why error) {
+			i.giveUp(why)
+			i.proc.terminate()
+		}}
+		return
+	}
+	i.lifecycle = lifecyclev1.NewLifecycleClient(i.conn)
+	i.routers = trafficrouterv1.NewTrafficRouterClient(i.conn)
+	i.providers = metricproviderv1.NewMetricProviderClient(i.conn)
+	i.steps = stepv1.NewStepClient(i.conn)
+	i.health = grpc_health_v1.NewHealthClient(i.conn)
+}
+
+// introduceArgo makes a net/rpc plugin ready; it has nothing to tell.
+func (i *instance) introduceArgo(ctx context.Context, d *deps) error {
+	err := d.ask(ctx, i.entry.id, "InitPlugin", d.timing.configure, func(ctx context.Context) (err error) {
+		i.facts, err = i.argo.introduce(ctx)
+		return err
+	})
+	if err != nil {
+		return explainStart("InitPlugin", err)
+	}
+	return nil
+}
+
 // introduce asks who the plugin is, gives it its configuration, and asks what
 // its services can do.
 func (i *instance) introduce(ctx context.Context, d *deps) error {
+	if i.argo != nil {
+		return i.introduceArgo(ctx, d)
+	}
 	var described *lifecyclev1.DescribeResponse
 	err := d.ask(ctx, i.entry.id, "Lifecycle/Describe", d.timing.describe, func(ctx context.Context) (err error) {
 		described, err = i.lifecycle.Describe(ctx, &lifecyclev1.DescribeRequest{
@@ -253,6 +284,14 @@ func readDescription(e *entry, d *lifecyclev1.DescribeResponse) (*facts, error) 
 func (i *instance) check(ctx context.Context, d *deps) error {
 	ctx, cancel := context.WithTimeout(ctx, d.timing.health)
 	defer cancel()
+	if i.argo != nil {
+		err := i.argo.check(ctx)
+		d.metrics.health.WithLabelValues(i.entry.id, codeLabel(err)).Inc()
+		if err != nil {
+			return fmt.Errorf("ping failed (%s)", codeLabel(err))
+		}
+		return nil
+	}
 	answer, err := i.health.Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: handshake.HealthService})
 	d.metrics.health.WithLabelValues(i.entry.id, codeLabel(err)).Inc()
 	if err != nil {
@@ -265,10 +304,20 @@ func (i *instance) check(ctx context.Context, d *deps) error {
 }
 
 // giveUp has the process replaced.
-func (i *instance) giveUp() {
+func (i *instance) giveUp(why error) {
 	select {
-	case i.hopeless <- struct{}{}:
+	case i.hopeless <- why:
 	default:
+	}
+}
+
+// givenUp is why the host itself ended the process; nil when it did not.
+func (i *instance) givenUp() error {
+	select {
+	case why := <-i.hopeless:
+		return why
+	default:
+		return nil
 	}
 }
 
@@ -308,6 +357,9 @@ func (i *instance) retire(ctx context.Context, d *deps) {
 	select {
 	case <-i.proc.exited:
 	default:
+		if i.argo != nil {
+			break // The protocol says no goodbye but Quit, which has no deadline.
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.timing.closing)
 		_, _ = i.lifecycle.Close(ctx, &lifecyclev1.CloseRequest{}) // It is killed in any case.
 		cancel()

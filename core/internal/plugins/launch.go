@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/rpc"
 	"os"
 	"os/exec"
 	"strings"
@@ -24,7 +25,11 @@ import (
 type child struct {
 	client *plugin.Client
 	proc   *process
-	conn   *grpc.ClientConn
+	// conn is the connection of a gRPC plugin, rpc and ping those of a net/rpc
+	// one.
+	conn *grpc.ClientConn
+	rpc  *rpc.Client
+	ping func() error
 	// dir is the process's own, removed with it.
 	dir string
 }
@@ -45,7 +50,7 @@ func (d *deps) launch(ctx context.Context, e *entry, logs *logSink) (*child, err
 	}
 	c := &child{dir: dir, proc: newProcess(d.spawn, logs)}
 	out := [2]*output{{sink: logs}, {sink: logs}}
-	c.client = plugin.NewClient(&plugin.ClientConfig{
+	config := &plugin.ClientConfig{
 		HandshakeConfig:  handshake.Config(),
 		Plugins:          handshake.ClientPlugins(),
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
@@ -63,11 +68,19 @@ func (d *deps) launch(ctx context.Context, e *entry, logs *logSink) (*child, err
 			cmd := exec.Command(e.path, e.args...)
 			cmd.Env = append(environment(e), spec.Env...)
 			cmd.Dir = dir
+			if e.argo != "" {
+				// Older go-plugin makes its socket where temporary files go.
+				cmd.Env = append(cmd.Env, "TMPDIR="+socketDir)
+			}
 			c.proc.prepare(cmd, socketDir)
 			return c.proc, nil
 		},
-	})
-	if err := c.connect(ctx, d.timing.start); err != nil {
+	}
+	if e.argo != "" {
+		speakNetRPC(config, e.argo)
+	}
+	c.client = plugin.NewClient(config)
+	if err := c.connect(ctx, e, d.timing.start); err != nil {
 		c.kill(d.timing.kill)
 		return nil, c.explain(err)
 	}
@@ -76,22 +89,47 @@ func (d *deps) launch(ctx context.Context, e *entry, logs *logSink) (*child, err
 
 // connect shakes hands. Both of go-plugin's calls block without a deadline;
 // ending the process is what ends them.
-func (c *child) connect(ctx context.Context, limit time.Duration) error {
+func (c *child) connect(ctx context.Context, e *entry, limit time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it did not shake hands within %v", limit))
 	defer cancel()
 	stop := context.AfterFunc(ctx, c.proc.terminate)
 	defer stop()
 	protocol, err := c.client.Client()
 	if err == nil {
-		var conn any
-		if conn, err = protocol.Dispense(handshake.PluginName); err == nil {
-			c.conn = conn.(*grpc.ClientConn) //nolint:forcetypeassert // It is what our own plugin set dispenses.
-		}
+		err = c.dispense(protocol, e)
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return err
+}
+
+// speakNetRPC makes it the configuration of a plugin for Argo Rollouts.
+func speakNetRPC(config *plugin.ClientConfig, kind Kind) {
+	config.HandshakeConfig = plugin.HandshakeConfig{ProtocolVersion: 1, MagicCookieKey: argoCookie, MagicCookieValue: argoKinds[kind].cookie}
+	config.Plugins = plugin.PluginSet{argoKinds[kind].set: argoWire{}}
+	config.AllowedProtocols = []plugin.Protocol{plugin.ProtocolNetRPC}
+	config.AutoMTLS = false // Plugins of that protocol know nothing of it.
+	config.GRPCDialOptions = nil
+}
+
+// dispense takes the connection from go-plugin.
+func (c *child) dispense(protocol plugin.ClientProtocol, e *entry) error {
+	name := handshake.PluginName
+	if e.argo != "" {
+		name = argoKinds[e.argo].set
+	}
+	got, err := protocol.Dispense(name)
+	if err != nil {
+		return err
+	}
+	switch conn := got.(type) {
+	case *grpc.ClientConn:
+		c.conn = conn
+	case *rpc.Client:
+		c.rpc, c.ping = conn, protocol.Ping
+	}
+	return nil
 }
 
 // kill ends the process and frees what it held. go-plugin's Kill blocks while
@@ -128,7 +166,7 @@ func verify(e *entry) error {
 	if _, err := os.Stat(e.path); err != nil {
 		return err
 	}
-	if e.bundled {
+	if e.bundled || e.unpinned {
 		return nil
 	}
 	fresh := plugin.SecureConfig{Checksum: e.sha256, Hash: sha256.New()}

@@ -48,7 +48,11 @@ func (p *Provider) Wants(group, kind string) *metav1.LabelSelector {
 func (p *Provider) Measure(ctx context.Context, req analysis.Request) (analysis.Answer, error) {
 	var out analysis.Answer
 	problem := p.s.call(ctx, KindMetricProvider, "MetricProvider/Measure", p.s.timing.measure,
-		func(ctx context.Context, i *instance) error {
+		func(ctx context.Context, i *instance) (err error) {
+			if i.argo != nil {
+				out, err = i.argo.measure(ctx, req)
+				return err
+			}
 			answer, err := i.providers.Measure(ctx, &metricproviderv1.MeasureRequest{
 				Target: targetTo(runTarget(req)), Metric: req.Metric.Name, MeasurementId: req.MeasurementID,
 				Config: configTo(req.Config), State: req.State, Inputs: inputsTo(req.Inputs),
@@ -95,6 +99,11 @@ func (p *Provider) CancelOnce(ctx context.Context, req analysis.Request) (Cleanu
 	}
 	problem := p.s.call(ctx, KindMetricProvider, "MetricProvider/Cancel", p.s.timing.cancel,
 		func(ctx context.Context, i *instance) error {
+			if i.argo != nil {
+				var err error
+				out, err = i.argo.terminate(ctx, req)
+				return err
+			}
 			if !i.cancels {
 				return nil
 			}
@@ -119,6 +128,11 @@ func (p *Provider) CollectOnce(ctx context.Context, req analysis.Request, keep [
 	}
 	problem := p.s.call(ctx, KindMetricProvider, "MetricProvider/Collect", p.s.timing.collect,
 		func(ctx context.Context, i *instance) error {
+			if i.argo != nil {
+				var err error
+				out, err = i.argo.collect(ctx, req, len(keep))
+				return err
+			}
 			if !i.collects {
 				return nil
 			}

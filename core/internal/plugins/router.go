@@ -50,6 +50,9 @@ func (r *Router) Wants(group, kind string) *metav1.LabelSelector {
 func (r *Router) Validate(ctx context.Context, req rollout.ValidateRequest) (needs []rollout.Need, problem *rollout.Problem) {
 	problem = r.s.call(ctx, KindTrafficRouter, "TrafficRouter/Validate", r.s.timing.validate,
 		func(ctx context.Context, i *instance) error {
+			if i.argo != nil {
+				return nil // The protocol has no such question.
+			}
 			answer, err := i.routers.Validate(ctx, &trafficrouterv1.ValidateRequest{
 				Target: targetTo(req.Target), Config: configTo(req.Config),
 				Envelope: envelopeTo(req.Envelope), Inputs: inputsTo(req.Inputs),
@@ -90,7 +93,11 @@ func (r *Router) Observe(ctx context.Context, req rollout.ObserveRequest) (out r
 // Route asks for the writes of the next stage towards the intent.
 func (r *Router) Route(ctx context.Context, req rollout.RouteRequest) (out rollout.RouteAnswer, problem *rollout.Problem) {
 	problem = r.s.call(ctx, KindTrafficRouter, "TrafficRouter/Route", r.s.timing.route,
-		func(ctx context.Context, i *instance) error {
+		func(ctx context.Context, i *instance) (err error) {
+			if i.argo != nil {
+				out, err = i.argo.route(ctx, req)
+				return err
+			}
 			wire := &trafficrouterv1.RouteRequest{
 				Target: targetTo(req.Target), Config: configTo(req.Config),
 				Inputs: inputsTo(req.Inputs), OperationId: req.OperationID,

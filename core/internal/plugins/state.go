@@ -44,6 +44,7 @@ const (
 	EventFailed        = "PluginFailed"
 	EventRecovered     = "PluginRecovered"
 	EventNoGrants      = "PluginHasNoGrants"
+	EventUnpinned      = "PluginIsNotPinned"
 	EventNotAnswering  = "PluginDoesNotAnswer"
 )
 

@@ -3,6 +3,7 @@ package plugins
 import (
 	"context"
 
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 	stepv1 "github.com/sluice-rollouts/sluice/sdk/proto/sluice/plugin/step/v1"
 )
@@ -29,9 +30,14 @@ func (s *Step) Grant() rollout.Grant { return s.s.grant() }
 // Call runs, terminates or aborts. What a plugin has no capability for needs no
 // call: a step that cannot be terminated is left alone, and one that cannot be
 // aborted has nothing to undo; both are Successful.
-func (s *Step) Call(ctx context.Context, req rollout.StepCall, inputs []rollout.NeedResult) (out StepReply, problem *rollout.Problem) {
+func (s *Step) Call(ctx context.Context, ro *v1alpha1.Rollout, req rollout.StepCall, inputs []rollout.NeedResult) (out StepReply, problem *rollout.Problem) {
 	problem = s.s.call(ctx, KindStep, "Step/"+string(req.Verb), s.s.timing.step,
 		func(ctx context.Context, i *instance) error {
+			if i.argo != nil {
+				var err error
+				out.Answer, err = i.argo.step(ctx, ro, req)
+				return err
+			}
 			answer, err := i.step(ctx, req, inputs)
 			if err == nil {
 				out, err = stepReplyFrom(answer, inputs)

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 )
 
@@ -22,7 +23,7 @@ func (w *world) step(verb rollout.StepVerb, do string, state json.RawMessage, in
 	require.Nil(w.t, problem)
 	call := stepCall(verb, do)
 	call.State = state
-	return s.Call(context.Background(), call, inputs)
+	return s.Call(context.Background(), &v1alpha1.Rollout{}, call, inputs)
 }
 
 func TestStep(t *testing.T) {

@@ -190,14 +190,16 @@ func (s *supervisor) serve(ctx context.Context, inst *instance) error {
 			err = inst.check(ctx, s.deps)
 		case <-inst.suspect:
 			err = inst.check(ctx, s.deps)
-		case <-inst.hopeless:
-			err = errNoAnswers
+		case err = <-inst.hopeless:
 		case <-s.wake:
 			swap.begin(ctx)
 		case <-swap.again():
 			swap.begin(ctx)
 		case r := <-swap.result:
 			inst = swap.finish(ctx, inst, r)
+		}
+		if why := inst.givenUp(); why != nil {
+			err = why // What follows from it, such as its end, explains nothing.
 		}
 		if err != nil && ctx.Err() == nil {
 			s.lose(StateBackoff)
@@ -218,6 +220,10 @@ func (s *supervisor) ready(inst *instance) {
 	s.enterState(StateReady)
 	if recovered {
 		s.tell(Event{Reason: EventRecovered, Message: fmt.Sprintf("plugin %q is ready again", s.id)})
+	}
+	if inst.entry.unpinned {
+		s.tell(Event{Warning: true, Reason: EventUnpinned, Message: fmt.Sprintf(
+			"plugin %q runs without a digest: whoever can replace its file runs code with the controller's credentials; add sha256 to its entry in the plugin ConfigMap", s.id)})
 	}
 	if paste := grantsToPaste(inst.wants); !inst.entry.bundled && inst.entry.grants == nil && paste != "" {
 		s.tell(Event{Warning: true, Reason: EventNoGrants, Message: fmt.Sprintf(

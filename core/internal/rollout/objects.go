@@ -6,6 +6,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 )
 
 // Need names objects a plugin wants to see: one by Name, or all that match
@@ -186,7 +188,10 @@ type Envelope struct {
 // RouteRequest is the input of TrafficRouter.Route. Exactly one of Desired and
 // Release is set.
 type RouteRequest struct {
-	Target      Target
+	Target Target
+	// Rollout is the whole object, for plugins of a protocol that sends it. Nil
+	// where there is none; nobody modifies it.
+	Rollout     *v1alpha1.Rollout
 	Config      json.RawMessage
 	Desired     *Traffic
 	Release     *Release
