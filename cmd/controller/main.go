@@ -30,6 +30,8 @@ func run() error {
 	flag.BoolVar(&cfg.Namespaced, "namespaced", false, "serve only the controller's own namespace")
 	flag.StringVar(&cfg.InstanceID, "instance-id", "", "serve only objects labelled argo-rollouts.argoproj.io/controller-instance-id with this value")
 	flag.StringVar(&cfg.PluginDir, "plugin-dir", "plugins", "folder of the bundled plugins; file name = plugin name")
+	flag.StringVar(&cfg.PluginCache, "plugin-cache", "", "folder that keeps downloaded plugins (default: among the temporary files)")
+	flag.BoolVar(&cfg.RequirePluginDigest, "require-plugin-digest", false, "refuse plugins for Argo Rollouts' net/rpc protocol that are listed without sha256")
 	flag.BoolVar(&cfg.LeaderElect, "leader-elect", true, "take turns with other replicas through a lease")
 	flag.IntVar(&metrics, "metricsPort", 8090, "port of /metrics; 0 turns it off")
 	flag.IntVar(&health, "healthzPort", 8080, "port of /healthz and /readyz; 0 turns it off")

@@ -56,6 +56,12 @@ type Options struct {
 	// PluginDir holds the bundled plugins, one executable each, named like the
 	// plugin. A folder that does not exist holds none.
 	PluginDir string
+	// PluginCache keeps downloaded plugins. Empty is a folder among the
+	// temporary files.
+	PluginCache string
+	// RequirePluginDigest refuses plugins for Argo Rollouts' net/rpc protocol
+	// that are listed without a sha256; otherwise they run, with a Warning.
+	RequirePluginDigest bool
 	// LeaderElect makes replicas, and Argo Rollouts' controller, take turns.
 	LeaderElect bool
 	// MetricsAddress and HealthAddress are host:port; empty turns each off.

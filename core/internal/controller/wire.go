@@ -42,7 +42,7 @@ func wire(o Options, cfg *rest.Config, mgr ctrl.Manager, counters *Metrics) (*wi
 		return nil, fmt.Errorf("client: %w", err)
 	}
 	recorder := NewEvents(mgr.GetScheme(), clients.CoreV1(), o.Log.WithName("events"))
-	host, err := newHost(o, recorder)
+	host, err := newHost(o, recorder, mgr.GetAPIReader())
 	if err != nil {
 		return nil, err
 	}
@@ -133,14 +133,19 @@ func wire(o Options, cfg *rest.Config, mgr ctrl.Manager, counters *Metrics) (*wi
 }
 
 // newHost tells what an administrator should know on the plugin ConfigMap.
-func newHost(o Options, recorder record.EventRecorder) (*plugins.Host, error) {
+func newHost(o Options, recorder record.EventRecorder, live client.Reader) (*plugins.Host, error) {
 	reference := &corev1.ConfigMap{}
 	reference.Namespace, reference.Name = o.Namespace, ConfigMapName
 	host, err := plugins.New(plugins.Options{
-		PluginDir:  o.PluginDir,
-		Logger:     o.Log.WithName("plugin"),
-		Registerer: metrics.Registry,
-		Refuse:     apiServers(o.Rest.Host, os.Getenv("KUBERNETES_SERVICE_HOST")),
+		PluginDir: o.PluginDir,
+		CacheDir:  o.PluginCache,
+		Secrets: func(ctx context.Context, name string) (map[string][]byte, error) {
+			return secrets{live}.Secret(ctx, o.Namespace, name)
+		},
+		RequireDigest: o.RequirePluginDigest,
+		Logger:        o.Log.WithName("plugin"),
+		Registerer:    metrics.Registry,
+		Refuse:        apiServers(o.Rest.Host, os.Getenv("KUBERNETES_SERVICE_HOST")),
 		Events: func(e plugins.Event) {
 			kind := corev1.EventTypeNormal
 			if e.Warning {

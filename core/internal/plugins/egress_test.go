@@ -15,7 +15,7 @@ func TestEgressRulesReachEveryEntry(t *testing.T) {
 		keyEgressAllow:          "10.0.0.0/8, prometheus.monitoring:9090 # ours\nhttp://",
 		keyEgressRefuse:         "192.0.2.1",
 	}
-	c := buildCatalog(data, bundledFiles, nil)
+	c := buildCatalog(data, bundledFiles, nil, policy{})
 	c.obeyEgress(data, []string{"203.0.113.1:6443"})
 
 	want := egressRules{allow: []string{"10.0.0.0/8", "prometheus.monitoring:9090"}, refuse: []string{"192.0.2.1", "203.0.113.1:6443"}}
@@ -28,7 +28,7 @@ func TestEgressRulesReachEveryEntry(t *testing.T) {
 	assert.Contains(t, c.complaints[keyEgressAllow], `"http://"`)
 	assert.Contains(t, c.complaints[keyEgressAllow], "the other entries hold")
 
-	again := buildCatalog(data, bundledFiles, c)
+	again := buildCatalog(data, bundledFiles, c, policy{})
 	again.obeyEgress(data, []string{"203.0.113.1:6443"})
 	other, _ := again.find(KindMetricProvider, "acme/metrics")
 	assert.True(t, listed.entry.same(other.entry), "the same rules do not start a process anew")

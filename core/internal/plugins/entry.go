@@ -22,12 +22,12 @@ import (
 // ours. Unknown fields are refused, so that a mistyped sha256 is not a missing
 // one.
 type item struct {
-	Name        string          `json:"name"`
-	Location    string          `json:"location,omitempty"`
-	SHA256      string          `json:"sha256,omitempty"`
-	Args        []string        `json:"args,omitempty"`
-	HeadersFrom json.RawMessage `json:"headersFrom,omitempty"`
-	Disabled    bool            `json:"disabled,omitempty"`
+	Name        string    `json:"name"`
+	Location    string    `json:"location,omitempty"`
+	SHA256      string    `json:"sha256,omitempty"`
+	Args        []string  `json:"args,omitempty"`
+	HeadersFrom []headers `json:"headersFrom,omitempty"`
+	Disabled    bool      `json:"disabled,omitempty"`
 
 	Env             []envVar        `json:"env,omitempty"`
 	Config          json.RawMessage `json:"config,omitempty"`
@@ -36,6 +36,13 @@ type item struct {
 	AllowNamespaces []string        `json:"allowNamespaces,omitempty"`
 	Credentials     string          `json:"credentials,omitempty"`
 	Protocol        string          `json:"protocol,omitempty"`
+}
+
+// headers names a Secret whose keys are request headers of the download.
+type headers struct {
+	SecretRef struct {
+		Name string `json:"name"`
+	} `json:"secretRef"`
 }
 
 // envVar is a variable for the process. Without a value the controller's own
@@ -68,10 +75,14 @@ type entry struct {
 	// unpinned has no digest: whatever lies at path is run.
 	unpinned bool
 	path     string
-	sha256   []byte
-	args     []string
-	env      []envVar
-	config   json.RawMessage
+	// url is where the file is downloaded from, with headers from these Secrets;
+	// "" when it lies at path.
+	url         string
+	headersFrom []string
+	sha256      []byte
+	args        []string
+	env         []envVar
+	config      json.RawMessage
 	// timeout replaces the deadlines of the plugin's services; 0 keeps them.
 	timeout time.Duration
 	// grants is nil when the entry has none.
@@ -191,14 +202,26 @@ func (it item) resolveBinary(e *entry, bundled *entry, p policy) error {
 	}
 	switch at.Scheme {
 	case "file":
+		// As in Argo: file://dir/x is relative to the working directory.
+		if e.path, err = filepath.Abs(at.Host + at.Path); err != nil {
+			return fmt.Errorf("location: %w", err)
+		}
 	case "http", "https":
-		return fmt.Errorf("location: %s downloads are not supported by this version; put the file on a volume and use file://", at.Scheme)
+		if at.Scheme == "http" && it.SHA256 == "" {
+			return errors.New("sha256: missing; what comes over http:// can be changed underway")
+		}
+		e.url = it.Location
+		for i, h := range it.HeadersFrom {
+			if h.SecretRef.Name == "" {
+				return fmt.Errorf("headersFrom[%d].secretRef.name: missing", i)
+			}
+			e.headersFrom = append(e.headersFrom, h.SecretRef.Name)
+		}
 	default:
-		return fmt.Errorf("location: %q is not a file:// URL", it.Location)
+		return fmt.Errorf("location: %q is none of file://, https://, http://", it.Location)
 	}
-	// As in Argo: file://dir/x is relative to the working directory.
-	if e.path, err = filepath.Abs(at.Host + at.Path); err != nil {
-		return fmt.Errorf("location: %w", err)
+	if e.url == "" && it.HeadersFrom != nil {
+		return errors.New("headersFrom: is for https:// locations")
 	}
 	if it.SHA256 == "" && e.argo != "" && !p.requireDigest {
 		e.unpinned = true

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +37,12 @@ type Options struct {
 	// RequireDigest refuses plugins for Argo Rollouts' net/rpc protocol that are
 	// listed without a sha256. Otherwise they are run, with a Warning.
 	RequireDigest bool
+	// CacheDir keeps downloaded plugins across restarts. "" is a folder of the
+	// system's directory for temporary files.
+	CacheDir string
+	// Secrets reads a Secret of the controller's namespace, for the headers of
+	// downloads. Nil: entries with headersFrom cannot be downloaded.
+	Secrets func(ctx context.Context, name string) (map[string][]byte, error)
 	// RunDir is where processes get their directories (0700, removed with
 	// them). Its path must be short, at most ~50 bytes: a socket's address
 	// holds 108. "" is the system's directory for temporary files.
@@ -48,6 +56,7 @@ type Host struct {
 	pluginDir string
 	refuse    []string
 	policy    policy
+	hidden    []string
 	starts    atomic.Uint64
 
 	mu          sync.Mutex
@@ -78,17 +87,20 @@ func New(o Options) (*Host, error) {
 const maxRunDir = 64
 
 func newHost(o Options, t timing) (*Host, error) {
-	dir := o.RunDir
-	if dir == "" {
-		dir = os.TempDir()
+	h := &Host{
+		pluginDir: o.PluginDir, policy: policy{requireDigest: o.RequireDigest}, hidden: secretPlaces(), refuse: o.Refuse,
+		supervisors: map[string]*supervised{}, files: map[string]string{},
 	}
-	if len(dir) > maxRunDir {
-		return nil, fmt.Errorf("plugin sockets cannot be in %q: an address holds 107 bytes, which leaves %d for the folder; set TMPDIR to a shorter path", dir, maxRunDir)
-	}
-	h := &Host{pluginDir: o.PluginDir, policy: policy{requireDigest: o.RequireDigest}, refuse: o.Refuse, supervisors: map[string]*supervised{}, files: map[string]string{}}
 	h.deps = deps{
 		log: o.Logger, metrics: newMetrics(), timing: t, runDir: o.RunDir, version: o.Version,
 		emit: o.Events, notify: h.changed, generation: func() uint64 { return h.starts.Add(1) },
+	}
+	if dir := h.workplace(); len(dir) > maxRunDir {
+		return nil, fmt.Errorf("plugin sockets cannot be in %q: an address holds 107 bytes, which leaves %d for the folder; set TMPDIR to a shorter path", dir, maxRunDir)
+	}
+	h.fetch = &fetcher{dir: o.CacheDir, secrets: o.Secrets, transport: http.DefaultTransport, size: maxPluginFile, time: maxDownload}
+	if h.fetch.dir == "" {
+		h.fetch.dir = filepath.Join(h.workplace(), "sluice-downloads")
 	}
 	if h.log.GetSink() == nil {
 		h.log = logr.Discard()
@@ -110,11 +122,17 @@ func newHost(o Options, t timing) (*Host, error) {
 // when it returns no process of a plugin is left. It is called once. Stop what
 // calls plugins first, then cancel the context.
 func (h *Host) Run(ctx context.Context) error {
-	spawn := newSpawner()
+	spawn, err := newSpawner(func() error { return hide(h.hidden, h.workplace()) })
 	defer spawn.stop()
+	if err != nil {
+		h.log.Error(err, "Plugins can read the files with the controller's credentials; "+
+			"keep them from it with a Linux kernel that has Landlock (5.13), or run only plugins you trust", "files", h.hidden)
+	}
+	trusted, _ := newSpawner(func() error { return nil })
+	defer trusted.stop()
 
 	h.mu.Lock()
-	h.spawn, h.running = spawn, ctx
+	h.spawn, h.trusted, h.running = spawn, trusted, ctx
 	for _, s := range h.supervisors {
 		h.launchLocked(s)
 	}
@@ -134,6 +152,14 @@ func (h *Host) Run(ctx context.Context) error {
 	h.mu.Unlock()
 	h.ended.Wait()
 	return nil
+}
+
+// workplace is the folder in which processes get their directories.
+func (h *Host) workplace() string {
+	if h.runDir != "" {
+		return h.runDir
+	}
+	return os.TempDir()
 }
 
 // SetConfig takes the data of the plugin ConfigMap; nil when there is none.

@@ -2,7 +2,6 @@ package plugins
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/rpc"
@@ -41,14 +40,20 @@ var errDigest = errors.New("its sha256 is not the one in the plugin ConfigMap; i
 // afresh: go-plugin's clients, commands and checksums cannot be used twice.
 // The context bounds the whole of it; on an error nothing is left behind.
 func (d *deps) launch(ctx context.Context, e *entry, logs *logSink) (*child, error) {
-	if err := verify(e); err != nil {
-		return nil, err
-	}
 	dir, err := os.MkdirTemp(d.runDir, "sluice-") // 0700
 	if err != nil {
 		return nil, fmt.Errorf("making its directory: %w", err)
 	}
-	c := &child{dir: dir, proc: newProcess(d.spawn, logs)}
+	path, err := d.executable(ctx, e, dir)
+	if err != nil {
+		_ = os.RemoveAll(dir)
+		return nil, err
+	}
+	spawn := d.spawn
+	if e.inherit {
+		spawn = d.trusted
+	}
+	c := &child{dir: dir, proc: newProcess(spawn, logs)}
 	out := [2]*output{{sink: logs}, {sink: logs}}
 	config := &plugin.ClientConfig{
 		HandshakeConfig:  handshake.Config(),
@@ -65,7 +70,7 @@ func (d *deps) launch(ctx context.Context, e *entry, logs *logSink) (*child, err
 		SyncStdout: out[0],
 		SyncStderr: out[1],
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, socketDir string) (runner.Runner, error) {
-			cmd := exec.Command(e.path, e.args...)
+			cmd := exec.Command(path, e.args...)
 			cmd.Env = append(environment(e), spec.Env...)
 			cmd.Dir = dir
 			if e.argo != "" {
@@ -161,23 +166,14 @@ func (c *child) explain(err error) error {
 	return errors.New(cut(first, 256))
 }
 
-// verify compares the file with the entry's digest, if it has one.
-func verify(e *entry) error {
-	if _, err := os.Stat(e.path); err != nil {
-		return err
+// executable is what is run: a bundled binary as it lies there, any other as a
+// copy that has been verified, so that nobody changes it in between.
+func (d *deps) executable(ctx context.Context, e *entry, dir string) (string, error) {
+	if !e.bundled && (e.url != "" || !e.unpinned) {
+		return d.fetch.get(ctx, e, dir)
 	}
-	if e.bundled || e.unpinned {
-		return nil
-	}
-	fresh := plugin.SecureConfig{Checksum: e.sha256, Hash: sha256.New()}
-	ok, err := fresh.Check(e.path)
-	if err != nil {
-		return fmt.Errorf("reading it for its sha256: %w", err)
-	}
-	if !ok {
-		return errDigest
-	}
-	return nil
+	_, err := os.Stat(e.path)
+	return e.path, err
 }
 
 // optionalStdio lets go-plugin's client be made although the process has ended

@@ -93,6 +93,10 @@ func (p *process) Start(context.Context) (err error) {
 	}
 	p.pid = p.cmd.Process.Pid
 	go p.watch()
+	if err := limit(p.pid); err != nil && !errors.Is(err, unix.ESRCH) {
+		_ = unix.Kill(-p.pid, unix.SIGKILL)
+		return fmt.Errorf("limiting its memory and files: %w", err)
+	}
 	return nil
 }
 
@@ -205,6 +209,12 @@ func (p *process) PluginToHost(network, address string) (string, string, error) 
 	}
 	if info, err := os.Lstat(address); err != nil || info.Mode()&os.ModeSocket == 0 {
 		return "", "", errors.New("it announced a socket that is not there")
+	}
+	p.mu.Lock()
+	group := p.pid
+	p.mu.Unlock()
+	if err := listensIn(group, address); err != nil {
+		return "", "", err
 	}
 	return network, address, nil
 }

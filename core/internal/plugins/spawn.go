@@ -12,17 +12,21 @@ type spawner struct {
 	work chan func()
 }
 
-func newSpawner() *spawner {
+// newSpawner prepares the thread with a function whose error it returns; the
+// spawner works all the same.
+func newSpawner(prepare func() error) (*spawner, error) {
 	s := &spawner{work: make(chan func())}
+	prepared := make(chan error, 1)
 	go func() {
 		// Never unlocked: the thread ends with the goroutine, after the last
 		// process has ended.
 		runtime.LockOSThread()
+		prepared <- prepare()
 		for f := range s.work {
 			f()
 		}
 	}()
-	return s
+	return s, <-prepared
 }
 
 // do runs f on the thread and returns when it is done.

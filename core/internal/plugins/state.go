@@ -92,7 +92,10 @@ func defaultTiming() timing {
 type deps struct {
 	log     logr.Logger
 	metrics *metrics
+	// spawn starts plugins without credentials, trusted those with.
+	fetch   *fetcher
 	spawn   *spawner
+	trusted *spawner
 	timing  timing
 	runDir  string
 	version string

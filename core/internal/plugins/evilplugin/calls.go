@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -30,6 +31,9 @@ func orderFrom(c *typesv1.RawConfig) (o order) {
 	return o
 }
 
+// kept is what the process has allocated.
+var kept []byte
+
 // obey does what every call can do wrong.
 func (o order) obey() error {
 	switch o.Do {
@@ -48,6 +52,21 @@ func (o order) obey() error {
 	case "wait":
 		for _, err := os.Stat(o.Arg); err != nil; _, err = os.Stat(o.Arg) {
 			time.Sleep(5 * time.Millisecond)
+		}
+	case "read":
+		_, err := os.ReadFile(o.Arg)
+		return status.Error(codes.FailedPrecondition, fmt.Sprint(err))
+	case "allocate":
+		n, _ := strconv.Atoi(o.Arg)
+		kept = make([]byte, n)
+	case "files":
+		var open []*os.File
+		for {
+			f, err := os.Open("/dev/null")
+			if err != nil {
+				return status.Error(codes.FailedPrecondition, fmt.Sprintf("%d files: %v", len(open), err))
+			}
+			open = append(open, f)
 		}
 	case "code":
 		n, _ := strconv.ParseUint(o.Arg, 10, 32)
