@@ -1,13 +1,9 @@
 package plugins
 
 import (
-	"bufio"
-	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -284,52 +280,4 @@ func TestPluginThatIgnoresSigterm(t *testing.T) {
 	pid := w.pid("evil")
 	w.stop()
 	assert.False(t, alive(pid))
-}
-
-// The controller is killed with SIGKILL: its plugins go with it.
-func TestOrphans(t *testing.T) {
-	if os.Getenv("SLUICE_TEST_CONTROLLER") != "" {
-		w := newWorld(t, nil, "evil", "other")
-		mustObserve(w, "evil")
-		mustObserve(w, "other")
-		fmt.Printf("\nplugins %d %d\n", w.pid("evil"), w.pid("other"))
-		<-context.Background().Done()
-	}
-	controller := exec.Command(os.Args[0], "-test.run=^TestOrphans$")
-	controller.Env = append(os.Environ(), "SLUICE_TEST_CONTROLLER=1", "SLUICE_TEST_EVIL="+evil, "TMPDIR="+t.TempDir())
-	out, err := controller.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, controller.Start())
-	var a, b int
-	for lines := bufio.NewScanner(out); a == 0 && lines.Scan(); {
-		_, _ = fmt.Sscanf(lines.Text(), "plugins %d %d", &a, &b)
-	}
-	require.NotZero(t, a)
-	require.True(t, alive(a) && alive(b))
-	require.NoError(t, controller.Process.Kill())
-	_ = controller.Wait()
-	require.Eventually(t, func() bool { return !alive(a) && !alive(b) }, patience, 5*time.Millisecond)
-}
-
-// Crashing again and again uses nothing up.
-func TestCrashesLeaveNothing(t *testing.T) {
-	w := newWorld(t, nil, "evil")
-	mustObserve(w, "evil")
-	files, routines := openFiles(t), runtime.NumGoroutine()
-	for range 20 {
-		pid := w.pid("evil")
-		kill(t, pid, 9)
-		w.eventually("its return", func() bool { return w.pid("evil") != pid && w.State("evil") == StateReady })
-	}
-	w.eventually("as many files and goroutines as before", func() bool {
-		// Polling takes a goroutine or two of its own; a leak would be 20.
-		return openFiles(t) <= files+5 && runtime.NumGoroutine() <= routines+5
-	})
-}
-
-func openFiles(t *testing.T) int {
-	t.Helper()
-	files, err := os.ReadDir("/proc/self/fd")
-	require.NoError(t, err)
-	return len(files)
 }

@@ -37,6 +37,10 @@ var kept []byte
 // obey does what every call can do wrong.
 func (o order) obey() error {
 	switch o.Do {
+	case "fault":
+		commit(o.Arg)
+	case "later":
+		later(o.Arg)
 	case "hang":
 		time.Sleep(time.Hour)
 	case "stop":

@@ -118,6 +118,8 @@ func beforeHandshake(mode string) {
 type lifecycle struct {
 	lifecyclev1.UnimplementedLifecycleServer
 	mode string
+	// closing is the fault committed when the process is told to end.
+	closing string
 }
 
 func (l *lifecycle) Describe(_ context.Context, _ *lifecyclev1.DescribeRequest) (*lifecyclev1.DescribeResponse, error) {
@@ -159,9 +161,13 @@ func (l *lifecycle) Describe(_ context.Context, _ *lifecyclev1.DescribeRequest) 
 
 func (l *lifecycle) Configure(_ context.Context, req *lifecyclev1.ConfigureRequest) (*lifecyclev1.ConfigureResponse, error) {
 	var config struct {
-		Do string `json:"do"`
+		Do      string `json:"do"`
+		Fault   string `json:"fault"`
+		Closing string `json:"closing"`
 	}
 	_ = json.Unmarshal(req.GetConfig().GetJson(), &config)
+	l.closing = config.Closing
+	commit(config.Fault)
 	if config.Do == "refuse" {
 		return nil, status.Error(codes.InvalidArgument, "address is not a URL")
 	}
@@ -169,6 +175,7 @@ func (l *lifecycle) Configure(_ context.Context, req *lifecyclev1.ConfigureReque
 }
 
 func (l *lifecycle) Close(_ context.Context, _ *lifecyclev1.CloseRequest) (*lifecyclev1.CloseResponse, error) {
+	commit(l.closing)
 	if l.mode == "close-hang" {
 		time.Sleep(time.Hour)
 	}
