@@ -64,7 +64,7 @@ func quick() timing {
 // world is a running host and what it said.
 type world struct {
 	*Host
-	t        *testing.T
+	t        testing.TB
 	dir      string
 	registry *prometheus.Registry
 	stop     func()
@@ -77,7 +77,7 @@ type world struct {
 
 // newWorld runs a host whose plugin directory holds evil under the given
 // names. It ends with the test, and leaves no process behind.
-func newWorld(t *testing.T, tune func(*timing), bundled ...string) *world {
+func newWorld(t testing.TB, tune func(*timing), bundled ...string) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), registry: prometheus.NewRegistry()}
 	for _, name := range bundled {
@@ -208,7 +208,7 @@ func alive(pid int) bool {
 	return !strings.HasPrefix(after, "Z")
 }
 
-func kill(t *testing.T, pid int, signal unix.Signal) {
+func kill(t testing.TB, pid int, signal unix.Signal) {
 	t.Helper()
 	require.NotZero(t, pid)
 	require.NoError(t, unix.Kill(pid, signal))
