@@ -33,6 +33,7 @@ e2e: require ## Tests against real data planes and a real Prometheus (built on f
 	SLUICE_E2E=1 $(GO) test -count=1 -timeout 20m ./plugins/... ./test/devcluster/... ./test/e2e/stage/...
 	SLUICE_E2E=1 $(GO) test -count=1 -timeout 30m ./test/e2e/dataplane
 	@set -o pipefail; SLUICE_E2E=1 $(GO) test -count=1 -timeout 60m -run TestCrashes -parallel 12 -v ./test/e2e | grep -Ev '^ *=== | PASS: '
+	@set -o pipefail; SLUICE_E2E=1 SLUICE_CRASHES=$(or $(CRASHES),1000) SLUICE_KILLS=$(or $(KILLS),200) $(GO) test -count=1 -v -timeout 30m -run 'EveryFault|BoundsOf|CrashesLeave|Orphans' ./core/internal/plugins | grep -v '^=== '
 
 .PHONY: demo
 demo: require ## A real canary through a real gateway; KEEP=1 leaves it running.
@@ -45,7 +46,7 @@ sim: ## The simulator at length: random (SEEDS=10000) and all small rollouts (ST
 
 .PHONY: bench
 bench: control-plane ## Figures as counts and ratios: requests, CPU, memory, rest (sizes: test/bench/doc.go).
-	$(GO) test -count=1 -run '^$$' -bench . -benchtime 1x -timeout 120m ./test/bench/...
+	$(GO) test -count=1 -run '^$$' -bench . -benchtime 1x -timeout 120m ./test/bench/... ./core/internal/plugins ./core/internal/controller
 
 .PHONY: generate
 generate: ## Regenerate deepcopy, CRDs and protobuf code.

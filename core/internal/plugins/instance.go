@@ -281,8 +281,8 @@ func readDescription(e *entry, d *lifecyclev1.DescribeResponse) (*facts, error) 
 
 // check asks the process whether it serves. Ping would do without a deadline,
 // and take NOT_SERVING for well.
-func (i *instance) check(ctx context.Context, d *deps) error {
-	ctx, cancel := context.WithTimeout(ctx, d.timing.health)
+func (i *instance) check(ctx context.Context, d *deps, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if i.argo != nil {
 		err := i.argo.check(ctx)

@@ -187,9 +187,10 @@ func (s *supervisor) serve(ctx context.Context, inst *instance) error {
 		case <-inst.proc.exited:
 			err = inst.proc.fate("it ended")
 		case <-health.C:
-			err = inst.check(ctx, s.deps)
+			err = inst.check(ctx, s.deps, s.timing.health)
 		case <-inst.suspect:
-			err = inst.check(ctx, s.deps)
+			// It has had the deadline of a call already.
+			err = inst.check(ctx, s.deps, s.timing.health/2)
 		case err = <-inst.hopeless:
 		case <-s.wake:
 			swap.begin(ctx)
