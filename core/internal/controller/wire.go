@@ -74,30 +74,8 @@ func wire(o Options, cfg *rest.Config, mgr ctrl.Manager, counters *Metrics) (*wi
 		return nil, err
 	}
 	lanes := &Lanes{}
-	routers := NewRouters(RoutersOptions{
-		Plugin: func(name string) (RouterPlugin, *rollout.Problem) {
-			r, problem := host.Router(name)
-			if problem != nil {
-				return nil, problem
-			}
-			return r, nil
-		},
-		Objects:  objects,
-		Rollouts: func() []*v1alpha1.Rollout { return allRollouts(mgr.GetCache()) },
-		Lanes:    lanes,
-		Ring:     rollouts.ring,
-	})
-	steps := NewSteps(StepsOptions{
-		Plugin: func(name string) (StepPlugin, *rollout.Problem) {
-			s, problem := host.Step(name)
-			if problem != nil {
-				return nil, problem
-			}
-			return s, nil
-		},
-		Disabled: func(name string) bool { return host.Disabled(name, plugins.KindStep) },
-		Objects:  objects, Lanes: lanes, Ring: rollouts.ring,
-	})
+	routers := routersOf(host, objects, lanes, rollouts, mgr.GetCache())
+	steps := stepsOf(host, objects, lanes, rollouts)
 	host.OnChange(func(name string) { go ringUsers(mgr.GetCache(), host, name, rollouts, runs) })
 
 	workloads, err := newWorkloads(o, mgr, func(key client.ObjectKey) { rollouts.ring(key) })

@@ -8,8 +8,10 @@
 //	supervisor.go, swap.go, state.go   one plugin's process: started, watched, replaced, restarted
 //	instance.go, launch.go             one process from the handshake to its end
 //	process.go, spawn.go, logs.go      the operating system's side of it
-//	call.go, problem.go, metrics.go    a call: deadline, class of error, counters
-//	router.go, provider.go             what the controller calls, in values
+//	fetch.go, sandbox.go               where its file comes from, and what it may take and read
+//	call.go, breaker.go, problem.go    a call: deadline, breaker, class of error
+//	router.go, provider.go, step.go    what the controller calls, in values
+//	argo*.go                           the same over Argo Rollouts' net/rpc protocol
 //	wire*.go                           values to protobuf and back; every answer is checked here
 //
 // Nothing a plugin does reaches further than its own callers: each call has a
