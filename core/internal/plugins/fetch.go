@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"net/http"
 	"os"
@@ -172,7 +171,7 @@ func pinned(e *entry, to string, write func(io.Writer) error) (err error) {
 			_ = os.Remove(to)
 		}
 	}()
-	var sum hash.Hash = sha256.New()
+	sum := sha256.New()
 	if err := errors.Join(write(io.MultiWriter(file, sum)), file.Close()); err != nil {
 		return err
 	}

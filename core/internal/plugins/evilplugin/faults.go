@@ -88,7 +88,13 @@ func spinEverywhere() {
 	spin()
 }
 
-func deep(n int) int { return deep(n+1) + n }
+// deep ends with the stack.
+func deep(n int) int {
+	if n < 0 {
+		return 0
+	}
+	return deep(n+1) + n
+}
 
 func grow() {
 	for {
