@@ -205,6 +205,9 @@ func (s *supervisor) serve(ctx context.Context, inst *instance) error {
 		if err != nil && ctx.Err() == nil {
 			s.lose(StateBackoff)
 			inst.kill(s.timing.kill)
+			if end := inst.proc.ownFate("it ended"); end != nil {
+				err = end // A health check may have been faster than the end it met.
+			}
 			return err
 		}
 	}
