@@ -6,6 +6,7 @@ import (
 	"os"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
@@ -37,7 +38,11 @@ type wired struct {
 // wire joins the parts that do not know each other: host and broker become
 // routers, routers and caches become snapshots, plans become writes.
 func wire(o Options, cfg *rest.Config, mgr ctrl.Manager, counters *Metrics) (*wired, error) {
-	clients, err := kubernetes.NewForConfig(cfg)
+	// Events in protobuf cost both sides less; the clients of the manager speak it
+	// by themselves.
+	compact := rest.CopyConfig(cfg)
+	compact.ContentType, compact.AcceptContentTypes = runtime.ContentTypeProtobuf, runtime.ContentTypeProtobuf+","+runtime.ContentTypeJSON
+	clients, err := kubernetes.NewForConfig(compact)
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
