@@ -26,13 +26,7 @@ func Random(seed int64) (*World, *rand.Rand) {
 	if r.Intn(5) == 0 {
 		total = 100_000_000
 	}
-	services := [2]string{StableService, CanaryService}
-	if r.Intn(5) == 0 {
-		services = [2]string{PingService, PongService}
-	}
-	for _, name := range services {
-		w.AddService(name)
-	}
+	services := w.randomServices(r)
 	w.AddTemplate(Template)
 	ro := NewRollout("v1", int32(r.Intn(7)), RandomSteps(r, int64(total))...)
 	if services[0] == PingService {
@@ -78,6 +72,18 @@ func Random(seed int64) (*World, *rand.Rand) {
 	w.Create(ro)
 	w.note("steps " + Describe(canary.Steps))
 	return w, r
+}
+
+// randomServices creates the two Services; some take turns.
+func (w *World) randomServices(r *rand.Rand) [2]string {
+	services := [2]string{StableService, CanaryService}
+	if r.Intn(5) == 0 {
+		services = [2]string{PingService, PongService}
+	}
+	for _, name := range services {
+		w.AddService(name)
+	}
+	return services
 }
 
 func randomFields(r *rand.Rand, canary *v1alpha1.CanaryStrategy) {
