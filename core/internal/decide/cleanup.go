@@ -33,6 +33,9 @@ func (p *planner) drainAborted() {
 	if !p.aborted() || p.newRS == nil || p.initial() || rollout.SpecReplicas(p.newRS) == 0 {
 		return
 	}
+	if p.dynamic() && p.canary.AbortScaleDownDelaySeconds == nil {
+		return // scale() lowers it with its traffic
+	}
 	if !p.idle(p.newRS) || rollout.Available(p.stableRS) < p.want {
 		return
 	}
@@ -52,6 +55,9 @@ func (p *planner) drainOthers() {
 	delay, limit := v1alpha1.DefaultScaleDownDelaySeconds, p.canary.ScaleDownDelayRevisionLimitOrDefault()
 	if d := p.canary.ScaleDownDelaySeconds; d != nil {
 		delay = *d
+	}
+	if p.dynamic() {
+		delay = 0
 	}
 	if p.initial() && !p.enough(p.newRS, p.want) {
 		return // until the first promotion every pod may be serving
@@ -89,12 +95,17 @@ func (p *planner) drain(rs *appsv1.ReplicaSet, delay int32) {
 	case delay > 0 && p.s.Now.Before(deadline):
 		p.wake(deadline)
 	default:
-		ann := map[string]*string{}
-		if _, has := rs.Annotations[v1alpha1.AnnotationScaleDownDeadline]; has {
-			ann[v1alpha1.AnnotationScaleDownDeadline] = nil
-		}
-		p.add(p.update(rs, from, 0, ann))
+		p.drainTo(rs, from, 0)
 	}
+}
+
+// drainTo lowers a revision that leaves, and drops its deadline.
+func (p *planner) drainTo(rs *appsv1.ReplicaSet, from, to int32) {
+	ann := map[string]*string{}
+	if _, has := rs.Annotations[v1alpha1.AnnotationScaleDownDeadline]; has {
+		ann[v1alpha1.AnnotationScaleDownDeadline] = nil
+	}
+	p.add(p.update(rs, from, to, ann))
 }
 
 // writes reports that the plan already holds a write of the ReplicaSet: another

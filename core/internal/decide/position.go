@@ -171,6 +171,8 @@ func (p *planner) complete() {
 		done = p.experimentDone()
 	case step.Plugin != nil:
 		done = p.pluginDone(*step.Plugin)
+	case step.SetCanaryScale != nil:
+		done = p.atDesired()
 	case step.Pause != nil:
 		done = p.pauseOver(*step.Pause)
 	case step.Analysis != nil:

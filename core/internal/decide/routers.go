@@ -312,6 +312,9 @@ func (p *planner) serves(weight int32) bool {
 	if p.want == 0 {
 		return true
 	}
+	if !p.routed() {
+		return p.left() // the ratio of pods is the weight
+	}
 	return p.settled(weight) && (weight == 0 || p.s.ServiceHash(p.canary.CanaryService) == p.hash)
 }
 

@@ -63,8 +63,12 @@ func (p *planner) floor(rs *appsv1.ReplicaSet, target int32) int32 {
 	if target >= from {
 		return target
 	}
-	if rs != p.stableRS && !(p.quiet() && p.drained()) { // a router that is leaving may still serve it
+	if (rs != p.stableRS || target < p.want) && !(p.quiet() && p.drained()) { // a router that is leaving may still serve it
 		return from
 	}
-	return max(target, min(from, p.podsFor(int32(min(p.s.HashWeight(rollout.Hash(rs)), int64(p.total))))))
+	served := p.podsFor(p.share(rollout.Hash(rs)))
+	if rs == p.newRS && p.scaleInForce() != nil {
+		served = min(served, p.canaryPods(p.goal())) // asked for, whatever the weight
+	}
+	return max(target, min(from, served))
 }

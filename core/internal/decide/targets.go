@@ -1,6 +1,8 @@
 package decide
 
 import (
+	"math"
+
 	appsv1 "k8s.io/api/apps/v1"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
@@ -23,7 +25,7 @@ func (p *planner) targets() {
 
 func (p *planner) targetsRouted() {
 	if p.stableRS != nil {
-		p.size[p.stableRS.Name] = p.want
+		p.size[p.stableRS.Name] = p.stableTarget()
 	}
 	if p.newRS == nil || p.newRS == p.stableRS {
 		return
@@ -33,27 +35,27 @@ func (p *planner) targetsRouted() {
 
 // canaryTarget of the new revision while it is not the stable one.
 func (p *planner) canaryTarget() int32 {
-	now := rollout.SpecReplicas(p.newRS)
+	now, most := rollout.SpecReplicas(p.newRS), max(p.want, p.canaryPods(p.goal()))
+	served := p.podsFor(p.share(p.hash))
 	switch {
 	case p.initial() && !p.ro.Spec.Paused:
 		return p.want
 	case p.plan.Invalid != "" && !p.aborted():
 		// What it serves it goes on serving, also when spec.replicas grows.
-		return max(min(now, p.want), p.podsFor(int32(min(p.s.HashWeight(p.hash), int64(p.total)))))
+		return max(min(now, most), served)
+	case p.aborted() && p.dynamic() && p.canary.AbortScaleDownDelaySeconds == nil:
+		return min(now, max(p.podsFor(p.retreat()), served)) // pod by pod, as traffic leaves
 	case p.aborted(), p.halted():
-		return min(now, p.want) // cleanup() lowers it after an abort
+		return min(now, most) // cleanup() lowers it after an abort
 	}
-	return max(p.podsFor(p.goal()), p.routePods())
+	return p.canaryPods(p.goal())
 }
 
 // podsFor is the number of pods a canary weight needs: ceil(w·R/W), at least
 // minPodsPerReplicaSet where any are needed. 64-bit, because W may be 10^8.
 func (p *planner) podsFor(weight int32) int32 {
-	n := int32((int64(weight)*int64(p.want) + int64(p.total) - 1) / int64(p.total))
-	if least := p.canary.MinPodsPerReplicaSet; n > 0 && least != nil {
-		n = max(n, min(*least, p.want))
-	}
-	return n
+	n := (int64(weight)*int64(p.want) + int64(p.total) - 1) / int64(p.total)
+	return p.atLeast(int32(min(n, math.MaxInt32)))
 }
 
 // enough reports that the ReplicaSet has the pods, or as many of them as
@@ -74,17 +76,13 @@ func (p *planner) enough(rs *appsv1.ReplicaSet, pods int32) bool {
 }
 
 // atDesired reports that the new revision has its pods and that those of the
-// stable one are created.
+// stable one are created; with dynamicStableScale these follow the traffic.
 func (p *planner) atDesired() bool {
-	if p.newRS == nil {
+	if !p.routed() {
+		return p.atDesiredBasic()
+	}
+	if !p.sized(p.newRS, p.canaryTarget()) || p.stableRS == nil {
 		return false
 	}
-	target := p.canaryTarget()
-	if !p.enough(p.newRS, target) {
-		return false
-	}
-	if p.canary.ReplicaProgressThreshold == nil && rollout.SpecReplicas(p.newRS) != target {
-		return false
-	}
-	return p.stableRS != nil && rollout.SpecReplicas(p.stableRS) == p.want && p.stableRS.Status.Replicas == p.want
+	return p.dynamic() || rollout.SpecReplicas(p.stableRS) == p.want && p.stableRS.Status.Replicas == p.want
 }

@@ -37,6 +37,8 @@ func (p *planner) weight() int32 {
 	switch {
 	case p.lagging():
 		return p.total
+	case p.aborted() && p.dynamic() && p.s.ServiceHash(p.canary.CanaryService) == p.hash:
+		return p.retreatWeight()
 	case p.promoted(), p.aborted(), rollout.Available(p.newRS) == 0, p.s.ServiceHash(p.canary.CanaryService) != p.hash:
 		// A canary Service that still selects another revision is drained
 		// before it moves.
@@ -49,8 +51,12 @@ func (p *planner) weight() int32 {
 	if p.halted() {
 		return min(p.acknowledged(), goal)
 	}
-	if p.enough(p.newRS, p.podsFor(goal)) {
+	if p.enough(p.newRS, p.needed(goal)) {
 		return goal
+	}
+	if p.dynamic() && p.ro.Status.PromoteFull && rollout.Reported(p.newRS) {
+		// Pod by pod, so that stable makes room while the new one grows.
+		return max(min(p.acknowledged(), goal), int32(int64(p.total)*int64(rollout.Available(p.newRS))/int64(p.want)))
 	}
 	return min(p.acknowledged(), goal)
 }
@@ -59,13 +65,13 @@ func (p *planner) weight() int32 {
 // asks for. Where the step that raised it is over, pods were lost, and somebody
 // should know.
 func (p *planner) capped(weight int32) {
-	if !p.moving() || p.aborted() || p.halted() || weight >= p.goal() || p.enough(p.newRS, p.podsFor(p.goal())) {
+	if !p.moving() || p.aborted() || p.halted() || weight >= p.goal() || p.enough(p.newRS, p.needed(p.goal())) {
 		return
 	}
 	over := p.step() != nil && p.step().SetWeight == nil && !p.ro.Status.PromoteFull
 	p.hold(rollout.Hold{Reason: rollout.HoldWaitingForPods, EndedBy: "pods of the new revision becoming available", Blocking: over,
 		What: fmt.Sprintf("weight %d needs %d pods of revision %s, %d are available",
-			p.goal(), p.podsFor(p.goal()), p.hash, rollout.Available(p.newRS))})
+			p.goal(), p.needed(p.goal()), p.hash, rollout.Available(p.newRS))})
 }
 
 // goal is what the current position asks for.
@@ -224,6 +230,9 @@ func (p *planner) mayRaise(weight int32) bool {
 		return false
 	}
 	need, rs := p.podsFor(weight), p.s.ByHash(p.behindCanary())
+	if !p.lagging() {
+		need = p.needed(weight)
+	}
 	if p.enough(rs, need) {
 		return true
 	}
@@ -245,7 +254,7 @@ func (p *planner) mayReturn(weight int32) bool {
 	if p.enough(to, need) || have >= max(1, source) {
 		return true
 	}
-	p.hold(rollout.Hold{Reason: rollout.HoldWaitingForPods, Blocking: true, EndedBy: "pods of the stable revision becoming available",
+	p.hold(rollout.Hold{Reason: rollout.HoldWaitingForPods, Blocking: !p.dynamic(), EndedBy: "pods of the stable revision becoming available",
 		What: fmt.Sprintf("returning %d of %d weight to stable needs %d pods, %d are available", p.total-weight, p.total, need, have)})
 	return false
 }

@@ -2,12 +2,15 @@ package decide
 
 import (
 	"fmt"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 	"github.com/sluice-rollouts/sluice/core/internal/analysis/runspec"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 )
 
 // valid checks the spec, then what it refers to; the first problem is the one
@@ -86,31 +89,67 @@ func (p *planner) validStrategy() {
 		p.invalid("spec.strategy.blueGreen", "is not supported by this version; use canary with trafficRouting")
 	case st.Canary == nil:
 		p.invalid("spec.strategy", "sets no strategy; set canary")
-	case st.Canary.TrafficRouting == nil:
-		p.invalid("spec.strategy.canary.trafficRouting", "is missing; a canary without traffic routing is not supported by this version")
 	}
 }
 
 func (p *planner) validTraffic() {
 	const at = "spec.strategy.canary."
 	c := p.canary
+	if p.bg != nil {
+		return
+	}
+	p.validPodBounds()
 	switch {
+	case c.ScaleDownDelaySeconds != nil && !p.routed():
+		p.invalid(at+"scaleDownDelaySeconds", "needs trafficRouting: without it old pods leave as new ones come; remove it")
+	case c.DynamicStableScale && !p.routed():
+		p.invalid(at+"dynamicStableScale", "needs trafficRouting: without it stable shrinks anyway; remove it")
+	case c.DynamicStableScale && c.ScaleDownDelaySeconds != nil:
+		p.invalid(at+"scaleDownDelaySeconds", "cannot be used with dynamicStableScale, which has removed the old pods by then; remove one of them")
 	case c.PingPong != nil:
 		p.validPingPong(at + "pingPong")
+	case c.StableService != "" && c.StableService == c.CanaryService:
+		p.invalid(at+"canaryService", "is %q, the same as stableService; use two Services", c.CanaryService)
+	case !p.routed():
 	case c.StableService == "":
 		p.invalid(at+"stableService", "is required with trafficRouting; name the Service of the stable pods")
 	case c.CanaryService == "":
 		p.invalid(at+"canaryService", "is required with trafficRouting; name the Service of the canary pods")
-	case c.StableService == c.CanaryService:
-		p.invalid(at+"canaryService", "is %q, the same as stableService; use two Services", c.CanaryService)
 	}
 	switch {
-	case c.DynamicStableScale:
-		p.invalid(at+"dynamicStableScale", "is not supported by this version; remove it")
+	case !p.routed():
 	case p.s.TotalWeight() <= 0:
 		p.invalid(at+"trafficRouting.maxTrafficWeight", "%d must be greater than 0", p.s.TotalWeight())
 	case len(p.active()) == 0:
 		p.invalid(at+"trafficRouting", "names no router; add one, e.g. under plugins")
+	}
+}
+
+// validPodBounds: something must be allowed to come or to go, or no update can
+// begin.
+func (p *planner) validPodBounds() {
+	surge, unavailable := p.canary.MaxSurgeOrDefault(), p.canary.MaxUnavailableOrDefault()
+	if _, _, err := rollout.Fenceposts(&surge, &unavailable, p.want); err != nil {
+		p.invalid("spec.strategy.canary", "%s", err)
+	}
+	zero := func(v intstr.IntOrString) bool {
+		return v.Type == intstr.Int && v.IntVal == 0 || v.Type == intstr.String && strings.TrimSuffix(v.StrVal, "%") == "0"
+	}
+	if zero(surge) && zero(unavailable) {
+		p.invalid("spec.strategy.canary.maxUnavailable", "and maxSurge are both 0, so no pod could be replaced; raise one of them")
+	}
+}
+
+func (p *planner) validCanaryScale(at string, scale v1alpha1.SetCanaryScale) {
+	switch {
+	case !p.routed():
+		p.invalid(at, "needs trafficRouting: without it the pods are the weight; use setWeight")
+	case scale.Weight == nil && scale.Replicas == nil && !scale.MatchTrafficWeight:
+		p.invalid(at, "is empty; set weight, replicas or matchTrafficWeight")
+	case scale.Weight != nil && *scale.Weight < 0:
+		p.invalid(at+".weight", "%d is negative; set 0 or more", *scale.Weight)
+	case scale.Replicas != nil && *scale.Replicas < 0:
+		p.invalid(at+".replicas", "%d is negative; set 0 or more", *scale.Replicas)
 	}
 }
 
@@ -135,7 +174,7 @@ func (p *planner) validSteps() {
 		case step.Experiment != nil:
 			p.validExperiment(at, i)
 		case step.SetCanaryScale != nil:
-			p.invalid(at, "%s steps are not supported by this version; use setWeight, pause, analysis, setHeaderRoute, setMirrorRoute and plugin", DescribeStep(step))
+			p.validCanaryScale(at+".setCanaryScale", *step.SetCanaryScale)
 		}
 		if p.plan.Invalid != "" {
 			return
@@ -165,6 +204,9 @@ func (p *planner) validServices() {
 		refs = []serviceRef{{"pingPong.pingService", pp.PingService}, {"pingPong.pongService", pp.PongService}}
 	}
 	for _, ref := range refs {
+		if ref.name == "" {
+			continue // only a canary without traffic routing needs none
+		}
 		at := "spec.strategy.canary." + ref.field
 		svc := p.s.Services[ref.name]
 		if svc == nil {

@@ -53,6 +53,7 @@ func Check(s *rollout.Snapshot, plan rollout.Plan) []Violation {
 			c.points(o)
 		}
 	}
+	c.basicPods()
 	c.transition()
 	return c.found
 }
@@ -162,9 +163,9 @@ func (c *checker) pods(d rollout.Destination) int64 {
 	if d.Role == rollout.RoleStable {
 		return int64(d.Weight) * c.want / c.total
 	}
-	n := (int64(d.Weight)*c.want + c.total - 1) / c.total
-	if canary := c.s.Rollout.Spec.Strategy.Canary; canary != nil && canary.MinPodsPerReplicaSet != nil && n > 0 {
-		n = max(n, min(int64(*canary.MinPodsPerReplicaSet), c.want))
+	n := c.least((int64(d.Weight)*c.want + c.total - 1) / c.total)
+	if asked := c.scaled(c.s.ServiceHash(d.Service)); asked != nil {
+		return min(n, *asked)
 	}
 	return n
 }
@@ -214,21 +215,23 @@ func (c *checker) lowers(o rollout.UpdateReplicaSet) {
 		return
 	}
 	share := c.s.HashWeight(hash)
-	if need := (share*c.want + c.total - 1) / c.total; int64(o.To) < need {
+	need := (share*c.want + c.total - 1) / c.total
+	if n := c.scaled(hash); n != nil {
+		need = min(need, *n)
+	}
+	if int64(o.To) < need {
 		c.broken("I3", o, "%s is lowered to %d while %d of %d weight on it needs %d", o.Name, o.To, share, c.total, need)
 	}
-	if hash == stable && int64(o.To) < c.want {
+	if hash == stable && int64(o.To) < c.want && !c.gives() {
 		c.broken("I8", o, "stable %s is lowered to %d below spec.replicas %d", o.Name, o.To, c.want)
 	}
-	if o.To > 0 || c.want == 0 || c.updating(hash) {
+	if o.To > 0 || c.want == 0 || c.updating(hash) && !c.basic() {
 		return
 	}
-	if hash != stable && !c.delayed(rs) {
+	if hash != stable && !c.prompt(hash) && !c.delayed(rs) {
 		c.broken("I4", o, "%s is scaled to 0 before its scale-down delay has passed", o.Name)
 	}
-	if c.selected(hash) {
-		c.broken("I4", o, "%s is scaled to 0 while a Service selects it", o.Name)
-	}
+	c.emptied(o)
 }
 
 // updating reports that the revision is under update and follows its weight,
@@ -259,13 +262,6 @@ func (c *checker) selected(hash string) bool {
 		}
 	}
 	return false
-}
-
-// ceiling is I8: never more than spec.replicas pods of one revision.
-func (c *checker) ceiling(o rollout.UpdateReplicaSet) {
-	if o.To > o.From && int64(o.To) > c.want && (c.s.Rollout.Spec.Strategy.Canary == nil || c.s.Rollout.Spec.Strategy.Canary.MinPodsPerReplicaSet == nil) {
-		c.broken("I8", o, "%s is raised to %d above spec.replicas %d", o.Name, o.To, c.want)
-	}
 }
 
 func (c *checker) deletes(o rollout.DeleteReplicaSet) {

@@ -28,7 +28,7 @@ func atHalf() *scene {
 	four, one := int32(4), int32(1)
 	ro := &v1alpha1.Rollout{ObjectMeta: metav1.ObjectMeta{Name: "x"}}
 	ro.Spec.Replicas = &four
-	ro.Spec.Strategy.Canary = &v1alpha1.CanaryStrategy{StableService: "stable", CanaryService: "canary"}
+	ro.Spec.Strategy.Canary = &v1alpha1.CanaryStrategy{StableService: "stable", CanaryService: "canary", TrafficRouting: &v1alpha1.RolloutTrafficRouting{}}
 	ro.Status.StableRS, ro.Status.CurrentPodHash, ro.Status.CurrentStepIndex = "old", "new", &one
 	s := &rollout.Snapshot{Now: now, Rollout: ro, Services: map[string]*corev1.Service{}}
 	sc := &scene{s: s, plan: rollout.Plan{Hash: "new"}}

@@ -30,8 +30,17 @@ func Phase(ro *v1alpha1.Rollout, st v1alpha1.RolloutStatus) (v1alpha1.RolloutPha
 		return v1alpha1.RolloutPhaseProgressing, "more replicas need to be updated"
 	case st.AvailableReplicas < st.UpdatedReplicas:
 		return v1alpha1.RolloutPhaseProgressing, "updated replicas are still becoming available"
+	case basic(ro) && st.Replicas > st.UpdatedReplicas:
+		return v1alpha1.RolloutPhaseProgressing, "old replicas are pending termination"
 	case st.StableRS == "" || st.StableRS != st.CurrentPodHash:
 		return v1alpha1.RolloutPhaseProgressing, "waiting for all steps to complete"
 	}
 	return v1alpha1.RolloutPhaseHealthy, ""
+}
+
+// basic: the weight of a canary without traffic routing is its share of the
+// pods, so old ones still serve.
+func basic(ro *v1alpha1.Rollout) bool {
+	c := ro.Spec.Strategy.Canary
+	return c != nil && c.TrafficRouting == nil
 }
