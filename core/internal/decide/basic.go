@@ -95,19 +95,13 @@ func (p *planner) sizeOthersBasic() {
 	}
 }
 
-// atDesiredBasic: both revisions have the pods of the step and nothing else
-// serves any more.
+// atDesiredBasic: both revisions have the pods of the weight, not only those
+// that could be had so far, and nothing else is left.
 func (p *planner) atDesiredBasic() bool {
-	canary, stable := p.basicSizes()
-	if !p.sized(p.newRS, canary) || p.stableRS == nil {
-		return false
-	}
-	for _, rs := range p.others {
-		if rollout.Available(rs) > 0 {
-			return false
-		}
-	}
-	return rollout.SpecReplicas(p.stableRS) == stable && p.stableRS.Status.Replicas == stable
+	canary, stable := p.idealSizes(rollout.SpecReplicas(p.newRS))
+	return p.stableRS != nil && p.sized(p.newRS, int32(canary)) && p.otherPods() == 0 &&
+		rollout.SpecReplicas(p.newRS) <= int32(canary) &&
+		rollout.SpecReplicas(p.stableRS) == int32(stable) && p.stableRS.Status.Replicas == int32(stable)
 }
 
 // servicesBasic keeps the names, where there are any, at revisions with pods:
@@ -142,7 +136,7 @@ func (p *planner) behindCanaryName() *appsv1.ReplicaSet {
 		return p.newRS
 	}
 	at := p.s.ServiceHash(p.canary.CanaryService)
-	if p.aborted() || p.size[p.newRS.Name] == 0 || rollout.Available(p.newRS) == 0 && at != p.hash {
+	if p.newRS == nil || p.aborted() || p.size[p.newRS.Name] == 0 || rollout.Available(p.newRS) == 0 && at != p.hash {
 		return p.stableRS
 	}
 	return p.newRS
@@ -215,12 +209,9 @@ func (p *planner) allReported() bool {
 // one has pods: services() moves it first (I4). Where no other one has any, the
 // user allowed for it with maxUnavailable.
 func (p *planner) lastResort(rs *appsv1.ReplicaSet) bool {
-	selected, elsewhere := false, false
-	for name := range p.s.Services {
-		selected = selected || p.s.ServiceHash(name) == rollout.Hash(rs)
-	}
+	elsewhere := false
 	for _, other := range p.s.ReplicaSets {
 		elsewhere = elsewhere || other != rs && rollout.Available(other) > 0
 	}
-	return selected && elsewhere && p.want > 0
+	return elsewhere && p.selected(rollout.Hash(rs)) && p.want > 0
 }

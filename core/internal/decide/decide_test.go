@@ -64,7 +64,8 @@ func TestWeightsAre64Bit(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := sensibleSnapshot(t)
 		total, replicas := int32(100_000_000), rapid.Int32Range(20, math.MaxInt32/2).Draw(t, "replicas")
-		s.Rollout.Spec.Strategy.Canary.TrafficRouting.MaxTrafficWeight = &total
+		canary := s.Rollout.Spec.Strategy.Canary
+		canary.TrafficRouting = &v1alpha1.RolloutTrafficRouting{MaxTrafficWeight: &total, Plugins: map[string]json.RawMessage{"r": json.RawMessage(`{}`)}}
 		s.Rollout.Spec.Replicas = &replicas
 		for _, op := range decide.Decide(s).Ops {
 			if up, ok := op.(rollout.UpdateReplicaSet); ok {
@@ -134,10 +135,31 @@ func sensibleSnapshot(t *rapid.T) *rollout.Snapshot {
 		s.Services[name] = &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name, ResourceVersion: "1"}, Spec: corev1.ServiceSpec{Selector: selector}}
 	}
 	s.Routers = []rollout.Router{router(t)}
+	canary := ro.Spec.Strategy.Canary
+	switch rapid.IntRange(0, 3).Draw(t, "kind") {
+	case 0:
+		canary.DynamicStableScale = true
+	case 1:
+		canary.TrafficRouting, s.Routers = nil, nil
+		canary.MaxSurge, canary.MaxUnavailable = bound(t, "surge"), bound(t, "unavailable")
+		if rapid.Bool().Draw(t, "no names") {
+			canary.StableService, canary.CanaryService, s.Services = "", "", nil
+		}
+	}
 	return s
 }
 
+// bound is maxSurge or maxUnavailable.
+func bound(t *rapid.T, name string) *intstr.IntOrString {
+	v := intstr.FromInt32(rapid.Int32Range(0, 4).Draw(t, name))
+	return &v
+}
+
 func step(t *rapid.T) v1alpha1.CanaryStep {
+	if rapid.IntRange(0, 4).Draw(t, "scale") == 0 {
+		n := rapid.Int32Range(0, 8).Draw(t, "replicas")
+		return v1alpha1.CanaryStep{SetCanaryScale: &v1alpha1.SetCanaryScale{Replicas: &n}}
+	}
 	if rapid.Bool().Draw(t, "pause") {
 		d := intstr.FromInt32(rapid.Int32Range(1, 90).Draw(t, "seconds"))
 		return v1alpha1.CanaryStep{Pause: &v1alpha1.RolloutPause{Duration: &d}}

@@ -66,6 +66,12 @@ func (p *planner) floor(rs *appsv1.ReplicaSet, target int32) int32 {
 	if (rs != p.stableRS || target < p.want) && !(p.quiet() && p.drained()) { // a router that is leaving may still serve it
 		return from
 	}
+	if p.dynamic() && rs == p.stableRS && target < p.want && p.s.ServiceHash(p.canary.StableService) != p.stable {
+		return from // its name has yet to move there, with all it carries
+	}
+	if p.dynamic() && p.aborted() && rs == p.newRS && p.want > 0 && p.selected(rollout.Hash(rs)) {
+		target = max(target, 1) // until its name has moved to stable
+	}
 	served := p.podsFor(p.share(rollout.Hash(rs)))
 	if rs == p.newRS && p.scaleInForce() != nil {
 		served = min(served, p.canaryPods(p.goal())) // asked for, whatever the weight

@@ -19,16 +19,21 @@ func (p *planner) scaleInForce() *v1alpha1.SetCanaryScale {
 // canaryPods are those the new revision should have at a weight: as many as
 // setCanaryScale says, else as the weight and its managed routes need.
 func (p *planner) canaryPods(weight int32) int32 {
-	scale := p.scaleInForce()
-	switch {
-	case scale == nil:
-		return max(p.podsFor(weight), p.routePods())
-	case scale.Replicas == nil:
-		return max(p.podsFor(*scale.Weight), p.routePods())
-	case p.dynamic():
-		return max(p.atLeast(*scale.Replicas), p.routePods())
+	scale, least := p.scaleInForce(), p.routePods()
+	if weight > 0 {
+		least = min(1, p.want) // no request goes to nowhere, whatever the scale
 	}
-	return max(*scale.Replicas, p.routePods())
+	switch {
+	case p.want == 0:
+		return 0 // nobody is to be served
+	case scale == nil:
+		return max(p.podsFor(weight), least)
+	case scale.Replicas == nil:
+		return max(p.podsFor(*scale.Weight), least)
+	case p.dynamic():
+		return max(p.atLeast(*scale.Replicas), least)
+	}
+	return max(*scale.Replicas, least)
 }
 
 // needed are the pods without which the weight is not given. What the routers

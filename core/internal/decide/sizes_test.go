@@ -236,7 +236,8 @@ func TestBasicCanaryIsAtItsWeight(t *testing.T) {
 		"a stable pod is not":       {canaryOf(10, count{8, 7}, count{2, 2}, at(weight(20))), true},
 		"stable is still too large": {canaryOf(10, count{9, 9}, count{2, 2}, at(weight(20))), false},
 		"an older one still serves": {canaryOf(10, count{8, 8}, count{2, 2}, at(weight(20))).other(count{1, 1}), false},
-		"an older one is broken":    {canaryOf(10, count{8, 8}, count{2, 2}, at(weight(20))).other(count{1, 0}), true},
+		"an older one is broken":    {canaryOf(10, count{8, 8}, count{2, 2}, at(weight(20))).other(count{1, 0}), false},
+		"no more could be had yet":  {canaryOf(10, count{9, 9}, count{}, at(weight(20)), within("0", "1")), false},
 		"no pods are wanted":        {canaryOf(0, count{}, count{}, at(weight(20))), true},
 	} {
 		assert.Equal(t, tc.want, tc.p.atDesired(), name)

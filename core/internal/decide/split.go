@@ -14,13 +14,13 @@ func idealSplit(replicas, weight, total, surge int64) (canary, stable int64) {
 	}
 	up, down := (replicas*weight+total-1)/total, replicas*weight/total
 	allOfOne := weight <= 0 || weight >= total || replicas == 1 && surge == 0
-	between := func(pods int64) bool { return 2*(pods*weight%total) == total } // halves are rounded up
+	between := func(pods int64) bool { return 2*(pods*weight%total) == total } // halves are rounded up, if they can be
 	type candidate struct{ canary, pods int64 }
 	var all []candidate
 	if up < replicas || allOfOne {
 		all = append(all, candidate{up, replicas})
 	}
-	if !between(replicas) && (down != 0 || allOfOne) {
+	if (!between(replicas) || len(all) == 0) && (down != 0 || allOfOne) {
 		all = append(all, candidate{down, replicas})
 	}
 	if surge > 0 {

@@ -36,6 +36,23 @@ func TestIdealSplit(t *testing.T) {
 	}
 }
 
+// TestIdealSplitIsNear: every size and weight has a split, and it is off by less
+// than a pod unless each revision has to have one.
+func TestIdealSplitIsNear(t *testing.T) {
+	for replicas := int64(0); replicas <= 60; replicas++ {
+		for weight := int64(0); weight <= 100; weight++ {
+			for surge := range int64(3) {
+				canary, stable := idealSplit(replicas, weight, 100, surge)
+				total := canary + stable
+				off := max(canary*100-weight*total, weight*total-canary*100)
+				if total < replicas || total > replicas+min(surge, 1) || canary < 0 || stable < 0 || off >= 100 {
+					t.Fatalf("%d replicas, weight %d, surge %d: %d/%d", replicas, weight, surge, canary, stable)
+				}
+			}
+		}
+	}
+}
+
 // TestLowerable: what counts as serving when pods are taken away.
 func TestLowerable(t *testing.T) {
 	assert.Equal(t, int64(0), pods{}.lowerable(false))

@@ -251,7 +251,8 @@ func (p *planner) mayReturn(weight int32) bool {
 	}
 	have := rollout.Available(to)
 	source := rollout.Available(p.s.ByHash(p.s.ServiceHash(p.canary.CanaryService)))
-	if p.enough(to, need) || have >= max(1, source) {
+	nowhere := have == 0 && source > 0 && weight < p.total // rounded down, but not to nothing
+	if p.enough(to, need) && !nowhere || have >= max(1, source) {
 		return true
 	}
 	p.hold(rollout.Hold{Reason: rollout.HoldWaitingForPods, Blocking: !p.dynamic(), EndedBy: "pods of the stable revision becoming available",
@@ -375,10 +376,5 @@ func (p *planner) idle(rs *appsv1.ReplicaSet) bool {
 	if p.want == 0 {
 		return true // no Service can move to pods, and none needs any
 	}
-	for name := range p.s.Services { // also one the spec does not name any more
-		if p.s.ServiceHash(name) == hash {
-			return false
-		}
-	}
-	return true
+	return !p.selected(rollout.Hash(rs))
 }

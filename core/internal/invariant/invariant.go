@@ -102,7 +102,8 @@ func (c *checker) raises(o rollout.RouteTraffic) {
 			continue // a Service of the user's own selector reaches every pod
 		}
 		need := c.pods(d)
-		if c.enough(have, need) || d.Role == rollout.RoleStable && have >= max(1, c.source(o)) {
+		nowhere := d.Role == rollout.RoleStable && have == 0 && c.source(o) > 0
+		if c.enough(have, need) && !nowhere || d.Role == rollout.RoleStable && have >= max(1, c.source(o)) {
 			continue
 		}
 		c.broken("I2", o, "%s rises to %d on revision %s with %d of %d pods available", d.Service, d.Weight, hash, have, need)
@@ -214,7 +215,7 @@ func (c *checker) lowers(o rollout.UpdateReplicaSet) {
 		c.broken("I9", o, "%s is lowered to %d while traffic is unknown", o.Name, o.To)
 		return
 	}
-	share := c.s.HashWeight(hash)
+	share := max(c.s.HashWeight(hash), c.arriving(hash))
 	need := (share*c.want + c.total - 1) / c.total
 	if n := c.scaled(hash); n != nil {
 		need = min(need, *n)

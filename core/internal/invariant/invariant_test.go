@@ -9,6 +9,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 	"github.com/sluice-rollouts/sluice/core/internal/invariant"
@@ -69,6 +70,29 @@ func (sc *scene) carries(canary ...int32) {
 
 func (sc *scene) blind() {
 	sc.s.Routers[0].Problem = &rollout.Problem{Class: rollout.ProblemUnavailable}
+}
+
+// basic makes it a canary whose pods are the weight: one more than 4 may exist,
+// none may be missing.
+func (sc *scene) basic(old, now int32) {
+	one, zero := intstr.FromInt32(1), intstr.FromInt32(0)
+	c := sc.s.Rollout.Spec.Strategy.Canary
+	c.TrafficRouting, c.MaxSurge, c.MaxUnavailable, sc.s.Routers = nil, &one, &zero, nil
+	sc.pods("old", old, old)
+	sc.pods("new", now, now)
+}
+
+// scales is a setCanaryScale step in force.
+func (sc *scene) scales(replicas int32) {
+	c := sc.s.Rollout.Spec.Strategy.Canary
+	c.Steps = []v1alpha1.CanaryStep{{SetCanaryScale: &v1alpha1.SetCanaryScale{Replicas: &replicas}}, {Pause: &v1alpha1.RolloutPause{}}}
+}
+
+// dynamicArrival lowers stable while a name with half of the traffic moves to it.
+func (sc *scene) dynamicArrival(to int32) {
+	sc.s.Rollout.Spec.Strategy.Canary.DynamicStableScale = true
+	sc.points("stable", "older")
+	sc.plan.Ops = []rollout.Op{rollout.PointService{Name: "stable", From: "older", To: "old"}, rollout.UpdateReplicaSet{Name: "old", From: 4, To: to}}
 }
 
 func split(canary int32) rollout.Traffic {
@@ -243,6 +267,24 @@ func TestEachRuleCanBreak(t *testing.T) {
 				two := int32(2)
 				sc.plan.Transition = rollout.Transition{Kind: rollout.TransitionStep, Index: &two}
 			}},
+		{"I8", "more pods than maxSurge allows",
+			func(sc *scene) { sc.basic(3, 2); sc.resize("new", 3) },
+			func(sc *scene) { sc.basic(2, 2); sc.resize("new", 3) }},
+		{"I8", "fewer available pods than maxUnavailable allows",
+			func(sc *scene) { sc.basic(3, 2); sc.resize("old", 1) },
+			func(sc *scene) { sc.basic(3, 3); sc.resize("old", 1) }},
+		{"I4", "the last pod behind a name, where pods are the weight",
+			func(sc *scene) { sc.basic(1, 4); sc.resize("old", 0) },
+			func(sc *scene) { sc.basic(1, 4); sc.points("stable", "new"); sc.resize("old", 0) }},
+		{"I8", "stable pods that dynamicStableScale does not give up",
+			func(sc *scene) { sc.resize("old", 3) },
+			func(sc *scene) { sc.s.Rollout.Spec.Strategy.Canary.DynamicStableScale = true; sc.resize("old", 3) }},
+		{"I3", "pods of traffic that arrives with its name in the same plan",
+			func(sc *scene) { sc.dynamicArrival(1) },
+			func(sc *scene) { sc.dynamicArrival(2) }},
+		{"I8", "more pods than setCanaryScale asks for",
+			func(sc *scene) { sc.scales(6); sc.resize("new", 7) },
+			func(sc *scene) { sc.scales(6); sc.resize("new", 6) }},
 		{"I8", "more pods of a revision than asked for",
 			func(sc *scene) { sc.resize("new", 5) },
 			func(sc *scene) { sc.resize("new", 4) }},

@@ -89,6 +89,17 @@ func (c *checker) scaled(hash string) *int64 {
 	return &n
 }
 
+// arriving is the weight of the Services that the plan points at the revision.
+func (c *checker) arriving(hash string) int64 {
+	var most int64
+	for _, op := range c.plan.Ops {
+		if o, ok := op.(rollout.PointService); ok && o.To == hash {
+			most = max(most, c.s.ServiceWeight(o.Name))
+		}
+	}
+	return most
+}
+
 // least is n, or minPodsPerReplicaSet where that is more.
 func (c *checker) least(n int64) int64 {
 	if canary := c.s.Rollout.Spec.Strategy.Canary; canary != nil && canary.MinPodsPerReplicaSet != nil && n > 0 {
@@ -111,7 +122,7 @@ func (c *checker) prompt(hash string) bool {
 // user asked for them.
 func (c *checker) ceiling(o rollout.UpdateReplicaSet) {
 	most := c.want
-	if n := c.scaled(o.Hash); n != nil {
+	if n := c.scaled(rollout.Hash(c.byName(o.Name))); n != nil {
 		most = max(most, *n)
 	}
 	if canary := c.s.Rollout.Spec.Strategy.Canary; o.To > o.From && int64(o.To) > most && (canary == nil || canary.MinPodsPerReplicaSet == nil) {

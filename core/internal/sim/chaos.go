@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand"
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -72,7 +73,7 @@ func (w *World) disturb(r *rand.Rand) {
 	case 12:
 		w.SetPaused(!w.Rollout().Spec.Paused)
 	case 13:
-		steps := RandomSteps(r, w.total())
+		steps := w.randomSteps(r)
 		w.Edit(fmt.Sprintf("edits the steps to %s", Describe(steps)), func(ro *v1alpha1.Rollout) { ro.Spec.Strategy.Canary.Steps = steps })
 	case 14, 15:
 		w.disturbRoute(r)
@@ -96,6 +97,9 @@ func (w *World) disturb(r *rand.Rand) {
 
 func (w *World) disturbRoute(r *rand.Rand) {
 	routes := list[*Route](w.store.live, kindRoute)
+	if len(routes) == 0 {
+		return
+	}
 	route := routes[r.Intn(len(routes))]
 	if w.Plugins[route.Plugin].Blind {
 		return // nobody would ever know
@@ -108,6 +112,9 @@ func (w *World) disturbRoute(r *rand.Rand) {
 // what is left behind must be released.
 func (w *World) disturbRouters(r *rand.Rand) {
 	names := sortedKeys(w.Plugins)
+	if basic(w.Rollout()) {
+		return
+	}
 	plugins := map[string]json.RawMessage{}
 	first := r.Intn(len(names))
 	for i := range 1 + r.Intn(len(names)) {
@@ -160,6 +167,9 @@ func (w *World) disturbObjects(r *rand.Rand) {
 	case 1, 2:
 		w.putBack()
 	case 3:
+		if w.Plugins[RouterPlugin] == nil {
+			return
+		}
 		w.Plugins[RouterPlugin].Installed = false
 		w.note("the router plugin is uninstalled")
 		w.PluginChanged()
@@ -240,12 +250,28 @@ func (w *World) Finish() {
 	w.failf("nothing a person does makes it healthy: %s", statusLine(w.Rollout()))
 }
 
+// randomSteps are steps that the Rollout's strategy allows.
+func (w *World) randomSteps(r *rand.Rand) []v1alpha1.CanaryStep {
+	steps := RandomSteps(r, w.total())
+	if !basic(w.Rollout()) {
+		return steps
+	}
+	return WithoutRouting(steps)
+}
+
+// WithoutRouting leaves out the steps that need traffic routing.
+func WithoutRouting(steps []v1alpha1.CanaryStep) []v1alpha1.CanaryStep {
+	return slices.DeleteFunc(steps, func(s v1alpha1.CanaryStep) bool {
+		return s.Experiment != nil || s.SetCanaryScale != nil || s.SetHeaderRoute != nil || s.SetMirrorRoute != nil
+	})
+}
+
 // RandomSteps makes up to five steps.
 func RandomSteps(r *rand.Rand, total int64) []v1alpha1.CanaryStep {
 	var steps []v1alpha1.CanaryStep
 	var weight int64
 	for range r.Intn(6) {
-		switch r.Intn(9) {
+		switch r.Intn(11) {
 		case 8:
 			share := total / 10
 			if weight > 8*share {
@@ -254,6 +280,8 @@ func RandomSteps(r *rand.Rand, total int64) []v1alpha1.CanaryStep {
 			steps = append(steps, Experiment(int32(share)))
 		case 7:
 			steps = append(steps, PluginStep(Step))
+		case 9, 10:
+			steps = append(steps, randomScale(r))
 		case 5:
 			steps = append(steps, HeaderRoute("beta", []string{"", "beta", "alpha"}[r.Intn(3)]))
 		case 6:

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 	"github.com/sluice-rollouts/sluice/core/internal/sim"
@@ -67,7 +68,26 @@ type shape struct {
 var shapes = []shape{
 	{name: "canary with traffic routing", steps: []v1alpha1.CanaryStep{
 		sim.SetWeight(25), sim.SetWeight(50), sim.SetWeight(100), sim.Pause(5), sim.Pause(0), sim.Analysis()}},
+	{name: "canary without traffic routing", change: withoutRouting, steps: []v1alpha1.CanaryStep{
+		sim.SetWeight(50), sim.SetWeight(100), sim.Pause(5)}},
+	{name: "canary without traffic routing and surge", change: withoutSurge, steps: []v1alpha1.CanaryStep{
+		sim.SetWeight(50), sim.Pause(5)}},
+	{name: "canary with dynamicStableScale", change: withDynamicScale, steps: []v1alpha1.CanaryStep{
+		sim.SetWeight(50), sim.SetWeight(100), sim.ScaleCanary(1)}},
 }
+
+func withoutRouting(ro *v1alpha1.Rollout) {
+	ro.Spec.Strategy.Canary.TrafficRouting = nil
+}
+
+func withoutSurge(ro *v1alpha1.Rollout) {
+	zero, one := intstr.FromInt32(0), intstr.FromInt32(1)
+	c := ro.Spec.Strategy.Canary
+	c.TrafficRouting, c.StableService, c.CanaryService = nil, "", ""
+	c.MaxSurge, c.MaxUnavailable = &zero, &one
+}
+
+func withDynamicScale(ro *v1alpha1.Rollout) { ro.Spec.Strategy.Canary.DynamicStableScale = true }
 
 var acts = []struct {
 	what string

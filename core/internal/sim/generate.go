@@ -8,20 +8,98 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/intstr"
+
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 	"github.com/sluice-rollouts/sluice/core/internal/decide"
 )
 
-// Random is a cluster and a Rollout that follow from the seed.
-func Random(seed int64) (*World, *rand.Rand) {
+// RandomBasic is a cluster with a canary without traffic routing that follow
+// from the seed.
+func RandomBasic(seed int64) (*World, *rand.Rand) {
 	r := rand.New(rand.NewSource(seed))
-	w := New(Options{
+	w := New(randomOptions(r))
+	w.AddService(StableService)
+	w.AddService(CanaryService)
+	w.AddTemplate(Template)
+	ro := NewBasic("v1", int32(r.Intn(9)), WithoutRouting(RandomSteps(r, 100))...)
+	canary := ro.Spec.Strategy.Canary
+	if r.Intn(2) == 0 {
+		canary.StableService, canary.CanaryService = StableService, CanaryService
+	}
+	randomBounds(r, canary)
+	randomFields(r, canary)
+	canary.ScaleDownDelaySeconds = nil
+	randomLife(r, ro)
+	w.Create(ro)
+	w.note("steps " + Describe(canary.Steps))
+	return w, r
+}
+
+// randomBounds are maxSurge and maxUnavailable, not both 0.
+func randomBounds(r *rand.Rand, canary *v1alpha1.CanaryStrategy) {
+	bound := func() *intstr.IntOrString {
+		v := intstr.FromInt32(int32(r.Intn(4)))
+		if r.Intn(3) == 0 {
+			v = intstr.FromString([]string{"10%", "25", "50%", "100%"}[r.Intn(4)])
+		}
+		return &v
+	}
+	if r.Intn(4) > 0 {
+		canary.MaxSurge = bound()
+	}
+	if r.Intn(4) > 0 {
+		canary.MaxUnavailable = bound()
+	}
+	if canary.MaxSurge != nil && canary.MaxUnavailable != nil && canary.MaxSurge.String() == "0" && canary.MaxUnavailable.String() == "0" {
+		canary.MaxSurge = nil
+	}
+}
+
+// randomScale is a setCanaryScale step.
+func randomScale(r *rand.Rand) v1alpha1.CanaryStep {
+	scale := &v1alpha1.SetCanaryScale{}
+	switch n := int32(r.Intn(5)); r.Intn(3) {
+	case 0:
+		scale.Replicas = &n
+	case 1:
+		n *= 40
+		scale.Weight = &n
+	case 2:
+		scale.MatchTrafficWeight = true
+	}
+	return v1alpha1.CanaryStep{SetCanaryScale: scale}
+}
+
+func randomOptions(r *rand.Rand) Options {
+	return Options{
 		Latency:    time.Duration(1+r.Intn(2000)) * time.Millisecond,
 		StartUp:    time.Duration(1+r.Intn(8000)) * time.Millisecond,
 		Verdict:    func(*v1alpha1.AnalysisRun) Verdict { return randomVerdict(r) },
 		Experiment: func(*v1alpha1.Experiment) Verdict { return randomVerdict(r) },
 		MaxPasses:  20000,
-	})
+	}
+}
+
+// randomLife are the fields that every strategy has.
+func randomLife(r *rand.Rand, ro *v1alpha1.Rollout) {
+	if r.Intn(4) == 0 {
+		deadline := int32(20 + r.Intn(100))
+		ro.Spec.ProgressDeadlineSeconds, ro.Spec.ProgressDeadlineAbort = &deadline, r.Intn(2) == 0
+	}
+	if r.Intn(4) == 0 {
+		ro.Spec.RollbackWindow = &v1alpha1.RollbackWindowSpec{Revisions: int32(1 + r.Intn(3))}
+	}
+	if r.Intn(4) == 0 {
+		limit := int32(r.Intn(3))
+		ro.Spec.RevisionHistoryLimit = &limit
+	}
+}
+
+// Random is a cluster and a Rollout that follow from the seed.
+func Random(seed int64) (*World, *rand.Rand) {
+	r := rand.New(rand.NewSource(seed))
+	w := New(randomOptions(r))
 	total := int32(100)
 	if r.Intn(5) == 0 {
 		total = 100_000_000
@@ -54,21 +132,14 @@ func Random(seed int64) (*World, *rand.Rand) {
 		canary.TrafficRouting.MaxTrafficWeight = &total
 	}
 	randomFields(r, canary)
-	if r.Intn(4) == 0 {
-		deadline := int32(20 + r.Intn(100))
-		ro.Spec.ProgressDeadlineSeconds, ro.Spec.ProgressDeadlineAbort = &deadline, r.Intn(2) == 0
-	}
-	if r.Intn(4) == 0 {
-		ro.Spec.RollbackWindow = &v1alpha1.RollbackWindowSpec{Revisions: int32(1 + r.Intn(3))}
-	}
-	if r.Intn(4) == 0 {
-		limit := int32(r.Intn(3))
-		ro.Spec.RevisionHistoryLimit = &limit
+	if r.Intn(3) == 0 {
+		canary.DynamicStableScale, canary.ScaleDownDelaySeconds = true, nil
 	}
 	if r.Intn(5) == 0 {
 		w.AddDeployment("v1", int32(r.Intn(5)))
 		Referring(ro, []string{v1alpha1.ScaleDownNever, v1alpha1.ScaleDownOnSuccess, v1alpha1.ScaleDownProgressively}[r.Intn(3)])
 	}
+	randomLife(r, ro)
 	w.Create(ro)
 	w.note("steps " + Describe(canary.Steps))
 	return w, r

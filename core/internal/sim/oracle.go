@@ -296,7 +296,11 @@ func (w *World) judgeRaise(before Place, b Backend) {
 		w.broken("S1", "%s rises to %d and reaches %s, which has no pod, while others do", b.Service, b.Weight, hash)
 	}
 	back := b.Service == stable && have >= max(1, source)
-	if need := int64(b.Weight) * w.replicas() / w.total(); !w.enough(have, need) && !back {
+	need := int64(b.Weight) * w.replicas() / w.total()
+	if n, ok := w.asked(ro, hash); ok {
+		need = min(need, n)
+	}
+	if !w.enough(have, need) && !back {
 		w.broken("S1", "%s rises to %d with %d of %d pods of %s", b.Service, b.Weight, have, need, hash)
 	}
 }
@@ -332,21 +336,28 @@ func (w *World) judgeReplicaSet(before, after *appsv1.ReplicaSet) {
 	ro, hash := w.Rollout(), rollout.Hash(after)
 	from, to, want := rollout.SpecReplicas(before), rollout.SpecReplicas(after), w.replicas()
 	if to > from {
-		if int64(to) > want {
+		if most, ok := w.asked(ro, hash); int64(to) > want && !(ok && int64(to) <= most) {
 			w.broken("S7", "%s is raised to %d with spec.replicas %d", after.Name, to, want)
 		}
 		if ro.Spec.Paused && hash == ro.Status.CurrentPodHash && hash != ro.Status.StableRS {
 			w.broken("S17", "%s is raised to %d while spec.paused is set", after.Name, to)
 		}
 	}
+	if basic(ro) {
+		w.judgeBasicPods(before, after)
+	}
 	if to >= from {
 		return
 	}
 	share := w.hashWeight(hash)
-	if need := (share*want + w.total() - 1) / w.total(); int64(to) < need {
+	need := (share*want + w.total() - 1) / w.total()
+	if n, ok := w.asked(ro, hash); ok {
+		need = min(need, n)
+	}
+	if int64(to) < need {
 		w.broken("S2", "%s is lowered to %d while weight %d on it needs %d", after.Name, to, share, need)
 	}
-	if hash == ro.Status.StableRS && int64(to) < want {
+	if hash == ro.Status.StableRS && int64(to) < want && !basic(ro) && !dynamic(ro) {
 		w.broken("S8", "stable %s is lowered to %d with spec.replicas %d", after.Name, to, want)
 	}
 	if to == 0 && want > 0 {
@@ -364,6 +375,12 @@ func (w *World) judgeDelay(rs *appsv1.ReplicaSet) {
 	}
 	delay := canary.ScaleDownDelay()
 	abort, never := canary.AbortScaleDownDelay()
+	if dynamic(ro) {
+		delay = 0 // its pods go with its traffic
+		if canary.AbortScaleDownDelaySeconds == nil {
+			abort = 0
+		}
+	}
 	if hash == ro.Status.CurrentPodHash {
 		if !ro.Status.Abort {
 			return // under update it follows its weight, down to setWeight 0

@@ -109,6 +109,10 @@ func (w *World) judgeStep(before *v1alpha1.Rollout, step v1alpha1.CanaryStep, in
 		w.failf("oracle S5: plugin step %d is left before the plugin was done: %+v", index, st.Canary.StepPluginStatuses)
 	case step.SetHeaderRoute != nil, step.SetMirrorRoute != nil:
 		w.judgeRoutes(before, index)
+	case step.SetCanaryScale != nil:
+		if n, ok := w.asked(before, st.CurrentPodHash); ok && !w.enough(w.available(st.CurrentPodHash), min(n, int64(rollout.SpecReplicas(w.byHash(st.CurrentPodHash))))) {
+			w.broken("S5", "step %d completes with %d of %d pods", index, w.available(st.CurrentPodHash), n)
+		}
 	case step.Pause != nil:
 		if st.ControllerPause && len(st.PauseConditions) == 0 && w.watch.resumed {
 			return
@@ -159,6 +163,10 @@ func (w *World) judgeWeight(ro *v1alpha1.Rollout, weight int32, rule, what strin
 	if w.replicas() == 0 {
 		return // no pod takes any traffic, so steps are gone through without
 	}
+	if basic(ro) {
+		w.judgeRatio(ro, weight, rule, what)
+		return
+	}
 	for _, block := range rollout.Blocks(ro) {
 		if block.Releasing {
 			continue
@@ -180,7 +188,11 @@ func (w *World) judgeWeight(ro *v1alpha1.Rollout, weight int32, rule, what strin
 	if hash := w.hashOf(canary); weight > 0 && hash != ro.Status.CurrentPodHash {
 		w.broken(rule, "%s while the canary Service reaches %s, not %s", what, hash, ro.Status.CurrentPodHash)
 	}
-	if need := int64(weight) * w.replicas() / w.total(); !w.enough(w.available(ro.Status.CurrentPodHash), need) {
+	need := int64(weight) * w.replicas() / w.total()
+	if n, ok := w.asked(ro, ro.Status.CurrentPodHash); ok {
+		need = min(need, n)
+	}
+	if !w.enough(w.available(ro.Status.CurrentPodHash), need) {
 		w.broken(rule, "%s with %d of %d pods", what, w.available(ro.Status.CurrentPodHash), need)
 	}
 }
@@ -203,7 +215,9 @@ func (w *World) judgePromotion(before, after *v1alpha1.Rollout) {
 	if before.Spec.Paused {
 		w.failf("oracle S17: promotion while spec.paused is set")
 	}
-	w.judgeWeight(before, int32(w.total()), "S6", "promotion")
+	if !basic(before) { // there old pods may go afterwards
+		w.judgeWeight(before, int32(w.total()), "S6", "promotion")
+	}
 }
 
 // judgeForm is S15: what every status must look like.

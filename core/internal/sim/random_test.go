@@ -1,6 +1,7 @@
 package sim_test
 
 import (
+	"math/rand"
 	"os"
 	"strconv"
 	"testing"
@@ -8,13 +9,21 @@ import (
 	"github.com/sluice-rollouts/sluice/core/internal/sim"
 )
 
-// TestRandom plays random clusters in random order. A failure prints the seed;
-// SLUICE_SIM_SEED=<seed> plays that one alone and tells the whole story,
-// SLUICE_SIM_SEEDS=<n> plays n of them.
-func TestRandom(t *testing.T) {
+// TestRandom plays random clusters with traffic routing in random order. A
+// failure prints the seed; SLUICE_SIM_SEED=<seed> plays that one alone and tells
+// the whole story, SLUICE_SIM_SEEDS=<n> plays n of them.
+func TestRandom(t *testing.T) { playRandom(t, sim.Random) }
+
+// TestRandomBasic is TestRandom for canaries without traffic routing.
+func TestRandomBasic(t *testing.T) { playRandom(t, sim.RandomBasic) }
+
+type world func(seed int64) (*sim.World, *rand.Rand)
+
+func playRandom(t *testing.T, random world) {
+	t.Helper()
 	if text := os.Getenv("SLUICE_SIM_SEED"); text != "" {
 		seed := number(t, text)
-		w := play(seed)
+		w := random.play(seed)
 		t.Logf("seed %d\n%s", seed, w.Story())
 		if w.Err != nil {
 			t.Fatal(w.Err)
@@ -27,7 +36,7 @@ func TestRandom(t *testing.T) {
 	}
 	var passes, writes, soft, restarts, failed int
 	for seed := int64(1); seed <= seeds; seed++ {
-		w := play(seed)
+		w := random.play(seed)
 		passes, writes, soft, restarts = passes+w.Passes, writes+w.Writes, soft+w.Soft, restarts+w.Restarts
 		if w.Err != nil {
 			t.Errorf("seed %d: %v", seed, w.Err)
@@ -49,8 +58,8 @@ func number(t *testing.T, text string) int64 {
 	return n
 }
 
-func play(seed int64) *sim.World {
-	w, r := sim.Random(seed)
+func (random world) play(seed int64) *sim.World {
+	w, r := random(seed)
 	for range 1 + r.Intn(4) {
 		w.Chaos(r, 100+r.Intn(400))
 		w.Heal()

@@ -119,6 +119,9 @@ func (w *World) unfinished(serving string) string {
 	}
 	stable, other := rollout.Services(ro)
 	for _, svc := range []string{stable, other} {
+		if svc == "" {
+			continue
+		}
 		if hash := w.hashOf(svc); hash != serving {
 			return fmt.Sprintf("Service %s selects %q", svc, hash)
 		}

@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "write the golden stories anew")
 // right before that write, and compares where it ends.
 func TestStories(t *testing.T) {
 	for _, s := range slices.Concat(
-		stories,
+		stories, basicStories,
 		routeStories,
 		stepStories,
 		lifecycleStories,

@@ -48,6 +48,13 @@ func managedRoutes() []v1alpha1.ManagedRoute {
 	return []v1alpha1.ManagedRoute{{Name: "beta"}, {Name: "shadow"}}
 }
 
+// NewBasic is a canary with these steps and without traffic routing.
+func NewBasic(version string, replicas int32, steps ...v1alpha1.CanaryStep) *v1alpha1.Rollout {
+	ro := NewRollout(version, replicas, steps...)
+	ro.Spec.Strategy.Canary = &v1alpha1.CanaryStrategy{Steps: steps}
+	return ro
+}
+
 // Block is the configuration of a router plugin that writes one Route.
 func Block(route string) json.RawMessage {
 	return json.RawMessage(fmt.Sprintf(`{"route":%q}`, route))
@@ -110,6 +117,11 @@ func MirrorRoute(name string, percentage int32) v1alpha1.CanaryStep {
 // PluginStep is a step done by the plugin.
 func PluginStep(name string) v1alpha1.CanaryStep {
 	return v1alpha1.CanaryStep{Plugin: &v1alpha1.PluginStep{Name: name, Config: json.RawMessage(`{"suite":"smoke"}`)}}
+}
+
+// ScaleCanary is a setCanaryScale step that asks for a number of pods.
+func ScaleCanary(replicas int32) v1alpha1.CanaryStep {
+	return v1alpha1.CanaryStep{SetCanaryScale: &v1alpha1.SetCanaryScale{Replicas: &replicas}}
 }
 
 // AddService creates a Service that selects every pod of the Rollout.
