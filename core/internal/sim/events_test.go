@@ -52,3 +52,26 @@ func TestEventOrder(t *testing.T) {
 		"RolloutCompleted", "ScalingReplicaSet",
 	}, reasons(w), w.Story())
 }
+
+// TestEventOrderBasic is that list, complete, for the canary it is about: one
+// without traffic routing.
+func TestEventOrderBasic(t *testing.T) {
+	w := sim.New(sim.Options{})
+	w.Create(sim.NewBasic("v1", 1, sim.SetWeight(50), sim.Pause(3)))
+	w.Rest()
+	w.Deploy("v2")
+	w.Until("the pause", pausedAt(1))
+	w.Abort()
+	w.Rest()
+	w.Retry()
+	w.Rest()
+	require.NoError(t, w.Err, w.Story())
+	require.Equal(t, []string{
+		"RolloutUpdated", "NewReplicaSetCreated", "RolloutNotCompleted", "ScalingReplicaSet", "RolloutCompleted",
+		"RolloutUpdated", "NewReplicaSetCreated", "RolloutNotCompleted", "ScalingReplicaSet",
+		"RolloutStepCompleted", "RolloutPaused",
+		"ScalingReplicaSet", "RolloutAborted",
+		"ScalingReplicaSet", "RolloutStepCompleted", "RolloutPaused", "RolloutStepCompleted", "RolloutResumed",
+		"ScalingReplicaSet", "RolloutCompleted",
+	}, w.Events(), w.Story())
+}
