@@ -251,7 +251,7 @@ func (p *planner) mayReturn(weight int32) bool {
 	}
 	have := rollout.Available(to)
 	source := rollout.Available(p.s.ByHash(p.s.ServiceHash(p.canary.CanaryService)))
-	nowhere := have == 0 && source > 0 && weight < p.total // rounded down, but not to nothing
+	nowhere := p.want > 0 && have == 0 && source > 0 && weight < p.total // rounded down, but not to nothing
 	if p.enough(to, need) && !nowhere || have >= max(1, source) {
 		return true
 	}

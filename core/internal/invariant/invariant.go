@@ -102,7 +102,7 @@ func (c *checker) raises(o rollout.RouteTraffic) {
 			continue // a Service of the user's own selector reaches every pod
 		}
 		need := c.pods(d)
-		nowhere := d.Role == rollout.RoleStable && have == 0 && c.source(o) > 0
+		nowhere := d.Role == rollout.RoleStable && c.want > 0 && have == 0 && c.source(o) > 0
 		if c.enough(have, need) && !nowhere || d.Role == rollout.RoleStable && have >= max(1, c.source(o)) {
 			continue
 		}
