@@ -48,6 +48,9 @@ func (p *planner) leftBehind() bool {
 // adopted only when the revision is fully available; one that selects another
 // revision moves only while it carries nothing (I6).
 func (p *planner) point(name string, rs *appsv1.ReplicaSet) {
+	if name == "" {
+		return
+	}
 	svc := p.s.Services[name]
 	if svc == nil || rs == nil || p.s.ServiceHash(name) == rollout.Hash(rs) {
 		return

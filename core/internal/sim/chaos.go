@@ -262,7 +262,7 @@ func (w *World) randomSteps(r *rand.Rand) []v1alpha1.CanaryStep {
 // WithoutRouting leaves out the steps that need traffic routing.
 func WithoutRouting(steps []v1alpha1.CanaryStep) []v1alpha1.CanaryStep {
 	return slices.DeleteFunc(steps, func(s v1alpha1.CanaryStep) bool {
-		return s.Experiment != nil || s.SetCanaryScale != nil || s.SetHeaderRoute != nil || s.SetMirrorRoute != nil
+		return s.Experiment != nil || s.Plugin != nil || s.SetCanaryScale != nil || s.SetHeaderRoute != nil || s.SetMirrorRoute != nil
 	})
 }
 
