@@ -14,13 +14,11 @@ import (
 )
 
 func TestConformanceInThousandths(t *testing.T) {
-	t.Parallel()
-	conformance.TestTrafficRouter(t, conformance.InProcess(info(), service()), fixture(t, 1000))
+	conformance.TestTrafficRouter(t, conformance.InProcess(info(), service()), alone(t, 1000))
 }
 
 // The report of the suite is kept, so that what a version promises can be read without running it.
 func TestConformanceReport(t *testing.T) {
-	t.Parallel()
 	report, err := conformance.TrafficRouter(t.Context(), conformance.InProcess(info(), service()), fixture(t, 100))
 	require.NoError(t, err)
 	raw, err := report.YAML()
@@ -36,12 +34,21 @@ func TestConformanceReport(t *testing.T) {
 }
 
 func TestConformanceOfTheBinary(t *testing.T) {
-	t.Parallel()
 	binary := filepath.Join(t.TempDir(), "gatewayapi")
 	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput()
 	require.NoError(t, err, string(out))
 
-	conformance.TestTrafficRouter(t, conformance.Binary(binary), fixture(t, 100))
+	conformance.TestTrafficRouter(t, conformance.Binary(binary), alone(t, 100))
+}
+
+// alone is one route only: what several add is in the report.
+func alone(t *testing.T, total int32) conformance.RouterFixture {
+	t.Helper()
+	f := fixture(t, total)
+	f.Config, f.Missing, f.UnknownField, f.UnknownPath = web, "", "", ""
+	f.Objects = []string{f.Objects[0], experimentService}
+
+	return f
 }
 
 // experimentService is reached under another port than the rollout's Services, as Services of experiments are.

@@ -89,6 +89,9 @@ func (o owned) isMirror(rule int) bool {
 	})
 }
 
+// empty says that nothing is recorded.
+func (r record) empty() bool { return len(r.Routes)+len(r.Services) == 0 && r.Session == "" }
+
 // setRecord replaces the rollout's record in the route, and leaves those of others.
 func setRecord(o *objects.Typed[route], rollout string, r record) error {
 	records := map[string]json.RawMessage{}
@@ -96,9 +99,8 @@ func setRecord(o *objects.Typed[route], rollout string, r record) error {
 	if before != "" && json.Unmarshal([]byte(before), &records) != nil {
 		records = map[string]json.RawMessage{}
 	}
-	if len(r.Routes)+len(r.Services) == 0 && r.Session == "" {
-		delete(records, rollout)
-	} else {
+	delete(records, rollout)
+	if !r.empty() {
 		raw, err := json.Marshal(r)
 		if err != nil {
 			return fmt.Errorf("recording what is owned in %v: %w", o.Ref, err)

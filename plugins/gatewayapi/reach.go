@@ -276,6 +276,9 @@ func (c *call) residue(r steered) bool {
 		}
 		want.session = r.own.Session
 	}
+	if r.own.empty() && (want.inProgress() || !marked(r.object.View, c.label)) {
+		return false // Nothing of it is there but weights, which are told apart from this.
+	}
 	unmarked := *c
 	if want.inProgress() { // A tool that takes the mark away is not worth a fight.
 		unmarked.label = label{}

@@ -16,7 +16,6 @@ import (
 func TestConformanceReport(t *testing.T) {
 	for name, fixture := range map[string]conformance.RouterFixture{"conformance.yaml": hosts(t), "conformance-subsets.yaml": subsetsFixture(t)} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			report, err := conformance.TrafficRouter(t.Context(), conformance.InProcess(info(), service()), fixture)
 			require.NoError(t, err)
 			assert.Empty(t, report.Failures())
@@ -33,7 +32,6 @@ func TestConformanceReport(t *testing.T) {
 }
 
 func TestConformanceOfTheBinary(t *testing.T) {
-	t.Parallel()
 	binary := filepath.Join(t.TempDir(), "istio")
 	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput()
 	require.NoError(t, err, string(out))
