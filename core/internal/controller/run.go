@@ -26,6 +26,7 @@ import (
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 	"github.com/sluice-rollouts/sluice/core/internal/observe"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 )
 
 // ConfigMapName is where plugins are listed, in the controller's namespace.
@@ -251,7 +252,7 @@ func index(ctx context.Context, fi client.FieldIndexer) error {
 		{&v1alpha1.AnalysisRun{}, observe.OwnerIndex, observe.Owner},
 		{&v1alpha1.Experiment{}, observe.OwnerIndex, observe.Owner},
 		{&corev1.Service{}, observe.OwnerIndex, observe.Owner},
-		{&v1alpha1.Rollout{}, serviceIndex, func(o client.Object) []string { return observe.ServiceNames(o.(*v1alpha1.Rollout)) }},
+		{&v1alpha1.Rollout{}, serviceIndex, func(o client.Object) []string { return rollout.ServiceNames(o.(*v1alpha1.Rollout)) }},
 		{&v1alpha1.Rollout{}, templateIndex, func(o client.Object) []string { return templateKeys(o.(*v1alpha1.Rollout)) }},
 		{&v1alpha1.Rollout{}, workloadIndex, workloadKeys},
 		{&v1alpha1.Rollout{}, claimIndex, claimKeys},

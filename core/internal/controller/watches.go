@@ -22,7 +22,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
-	"github.com/sluice-rollouts/sluice/core/internal/observe"
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 )
 
@@ -137,7 +136,7 @@ func heirs(ctx context.Context, reader client.Reader, namespace string, services
 
 func serviceNames(o client.Object) []string {
 	if ro, ok := o.(*v1alpha1.Rollout); ok {
-		return observe.ServiceNames(ro)
+		return rollout.ServiceNames(ro)
 	}
 	return nil
 }

@@ -19,7 +19,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
-	"github.com/sluice-rollouts/sluice/core/internal/observe"
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 )
 
@@ -29,7 +28,7 @@ func shelf(t *testing.T, rollouts ...client.Object) client.Reader {
 	scheme := runtime.NewScheme()
 	require.NoError(t, v1alpha1.AddToScheme(scheme))
 	return fake.NewClientBuilder().WithScheme(scheme).WithObjects(rollouts...).
-		WithIndex(&v1alpha1.Rollout{}, serviceIndex, func(o client.Object) []string { return observe.ServiceNames(o.(*v1alpha1.Rollout)) }).
+		WithIndex(&v1alpha1.Rollout{}, serviceIndex, func(o client.Object) []string { return rollout.ServiceNames(o.(*v1alpha1.Rollout)) }).
 		WithIndex(&v1alpha1.Rollout{}, templateIndex, func(o client.Object) []string { return templateKeys(o.(*v1alpha1.Rollout)) }).
 		WithIndex(&v1alpha1.Rollout{}, claimIndex, claimKeys).
 		WithIndex(&v1alpha1.Rollout{}, conflictIndex, conflictKey).

@@ -39,23 +39,15 @@ func (p *planner) drainAborted() {
 	if !p.idle(p.newRS) || rollout.Available(p.stableRS) < p.want {
 		return
 	}
-	delay := v1alpha1.DefaultAbortScaleDownDelaySeconds
-	if d := p.canary.AbortScaleDownDelaySeconds; d != nil {
-		delay = *d
-		if delay == 0 {
-			return
-		}
+	if delay, never := p.abortDelay(); !never {
+		p.drain(p.newRS, delay)
 	}
-	p.drain(p.newRS, delay)
 }
 
 // drainOthers gives ReplicaSets that are neither new nor stable a deadline,
 // newest first; beyond scaleDownDelayRevisionLimit they go at once.
 func (p *planner) drainOthers() {
-	delay, limit := v1alpha1.DefaultScaleDownDelaySeconds, p.canary.ScaleDownDelayRevisionLimitOrDefault()
-	if d := p.canary.ScaleDownDelaySeconds; d != nil {
-		delay = *d
-	}
+	delay, limit := p.scaleDownDelay()
 	if p.dynamic() {
 		delay = 0
 	}
@@ -152,7 +144,7 @@ func (p *planner) trimReplicaSets() {
 // do not move, and a ReplicaSet that one of them still means is kept.
 func (p *planner) selected(hash string) bool {
 	for name := range p.s.Services {
-		if p.s.ServiceHash(name) == hash {
+		if p.s.ServiceHash(name) == hash && !p.abandoned(name) {
 			return true
 		}
 	}

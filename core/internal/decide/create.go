@@ -3,6 +3,7 @@ package decide
 import (
 	"maps"
 	"strconv"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -98,6 +99,9 @@ func (p *planner) renumber(number string) rollout.Op {
 			history = h + "," + old
 		}
 		ann[v1alpha1.AnnotationRevisionHistory] = &history
+	}
+	if at, err := time.Parse(time.RFC3339, p.newRS.Annotations[v1alpha1.AnnotationScaleDownDeadline]); err == nil && !p.s.Now.Before(at) {
+		ann[v1alpha1.AnnotationScaleDownDeadline] = nil // it comes back too late to count as one that had not left
 	}
 	n := rollout.SpecReplicas(p.newRS)
 	return p.update(p.newRS, n, n, ann)

@@ -68,6 +68,10 @@ type planner struct {
 	// index is the current step; len(steps) behind the last one.
 	index int
 
+	// activate: pods, analysis and pause let users reach the new blue-green
+	// revision.
+	activate bool
+
 	// veto keeps everything that raises, starts or creates from happening.
 	veto bool
 	// blind means the traffic of some router is unknown.

@@ -19,7 +19,7 @@ import (
 func (p *planner) identify() {
 	p.canary = p.ro.Spec.Strategy.Canary
 	if p.canary == nil {
-		p.canary, p.bg = &v1alpha1.CanaryStrategy{}, p.ro.Spec.Strategy.BlueGreen
+		p.canary, p.bg = p.formerCanary(), p.ro.Spec.Strategy.BlueGreen
 	}
 	p.roles()
 	p.plan.CollisionCount = p.ro.Status.CollisionCount
@@ -29,9 +29,22 @@ func (p *planner) identify() {
 	p.plan.BackgroundRun = p.ro.Status.Canary.CurrentBackgroundAnalysisRunStatus.DeepCopy()
 	p.plan.Experiment = p.ro.Status.Canary.CurrentExperiment
 	p.plan.StepPlugins = slices.Clone(p.ro.Status.Canary.StepPluginStatuses)
+	p.plan.PreRun = p.ro.Status.BlueGreen.PrePromotionAnalysisRunStatus.DeepCopy()
+	p.plan.PostRun = p.ro.Status.BlueGreen.PostPromotionAnalysisRunStatus.DeepCopy()
 	p.plan.Weights = p.ro.Status.Canary.Weights.DeepCopy()
 	p.stable = p.ro.Status.StableRS
 	p.work(p.plan.Hash)
+}
+
+// formerCanary is what is left of a canary strategy that the spec has replaced:
+// the Services its routers still send traffic to, until they are released.
+func (p *planner) formerCanary() *v1alpha1.CanaryStrategy {
+	for _, r := range p.ro.Status.Canary.Routers {
+		if w := r.Intended; w != nil {
+			return &v1alpha1.CanaryStrategy{StableService: w.Stable.ServiceName, CanaryService: w.Canary.ServiceName}
+		}
+	}
+	return &v1alpha1.CanaryStrategy{}
 }
 
 // takeBack makes an abort work with the Services that traffic was routed to,

@@ -24,6 +24,9 @@ func (p *planner) position() {
 		p.move(rollout.Transition{Kind: rollout.TransitionSkip, Index: p.end()})
 	case p.aborted():
 		// Stays aborted until a person retries or the template changes.
+	case st.AbortedAt != nil && p.bg != nil && p.departing():
+		// scaleBlueGreen() takes the deadline of the abort off first: to a later
+		// pass it would look like that of a revision that returns.
 	case st.AbortedAt != nil:
 		p.move(rollout.Transition{Kind: rollout.TransitionRetry, Index: p.restart()})
 	case p.failedRun(), p.failedExperiment():
@@ -72,18 +75,20 @@ func (p *planner) failedRun() bool {
 	if !p.moving() || p.hurried() {
 		return false
 	}
-	for _, r := range []struct {
-		title string
-		run   *v1alpha1.RolloutAnalysisRunStatus
-	}{{"Step-based", p.currentRun(v1alpha1.RolloutTypeStep)}, {"Background", p.currentRun(v1alpha1.RolloutTypeBackground)}} {
-		if r.run == nil {
+	for _, kind := range []string{v1alpha1.RolloutTypeStep, v1alpha1.RolloutTypeBackground,
+		v1alpha1.RolloutTypePrePromotion, v1alpha1.RolloutTypePostPromotion} {
+		if !p.expected(kind) {
 			continue
 		}
-		switch r.run.Status {
+		run := p.currentRun(kind)
+		if run == nil {
+			continue
+		}
+		switch run.Status {
 		case v1alpha1.AnalysisPhaseFailed, v1alpha1.AnalysisPhaseError:
-			message := r.title + " analysis phase error/failed"
-			if r.run.Message != "" {
-				message += ": " + r.run.Message
+			message := analysisTitle[kind] + " analysis phase error/failed"
+			if run.Message != "" {
+				message += ": " + run.Message
 			}
 			p.move(rollout.Transition{Kind: rollout.TransitionAbort, Index: p.restart(), Message: message})
 			return true
@@ -144,7 +149,10 @@ func (p *planner) promote() {
 	if p.blind && p.stable != "" {
 		return // the router that cannot be asked is held
 	}
-	if p.moving() {
+	switch {
+	case p.moving() && p.bg != nil:
+		message = p.promotion()
+	case p.moving():
 		if !p.serves(p.total) {
 			return // services() and traffic() say what it waits for
 		}

@@ -15,6 +15,13 @@ import (
 
 // runs starts the AnalysisRuns this position needs and stops all others.
 func (p *planner) runs() {
+	if p.bg != nil {
+		p.plan.StepRun, p.plan.BackgroundRun = nil, nil
+		p.runsBlueGreen()
+		p.stopOthers()
+		return
+	}
+	p.plan.PreRun, p.plan.PostRun = nil, nil
 	p.plan.StepRun = p.currentRun(v1alpha1.RolloutTypeStep)
 	p.plan.BackgroundRun = p.currentRun(v1alpha1.RolloutTypeBackground)
 	if !p.analysing() {
@@ -73,10 +80,7 @@ func (p *planner) needsRun(run *v1alpha1.RolloutAnalysisRunStatus) bool {
 // currentRun is the run status names, with the phase the run has now; nil when
 // the run is gone, so that another one is started.
 func (p *planner) currentRun(kind string) *v1alpha1.RolloutAnalysisRunStatus {
-	named := p.ro.Status.Canary.CurrentStepAnalysisRunStatus
-	if kind == v1alpha1.RolloutTypeBackground {
-		named = p.ro.Status.Canary.CurrentBackgroundAnalysisRunStatus
-	}
+	named := runOf(&p.ro.Status, kind)
 	if named == nil {
 		return nil
 	}
@@ -149,10 +153,7 @@ func (p *planner) start(a v1alpha1.RolloutAnalysis, kind, index string) *v1alpha
 
 // named reports that status already names the run.
 func (p *planner) named(kind, name string) bool {
-	run := p.ro.Status.Canary.CurrentStepAnalysisRunStatus
-	if kind == v1alpha1.RolloutTypeBackground {
-		run = p.ro.Status.Canary.CurrentBackgroundAnalysisRunStatus
-	}
+	run := runOf(&p.ro.Status, kind)
 	return run != nil && run.Name == name
 }
 
@@ -174,7 +175,7 @@ func (p *planner) runSpec(a v1alpha1.RolloutAnalysis) (v1alpha1.AnalysisRunSpec,
 
 func (p *planner) analysisRun(name, kind, index string, a v1alpha1.RolloutAnalysis, spec v1alpha1.AnalysisRunSpec) *v1alpha1.AnalysisRun {
 	labels := map[string]string{v1alpha1.LabelPodTemplateHash: p.hash, v1alpha1.LabelRolloutType: kind}
-	if index != "" {
+	if kind == v1alpha1.RolloutTypeStep {
 		labels[v1alpha1.LabelStepIndex] = index
 	}
 	if id := p.ro.Labels[v1alpha1.LabelInstanceID]; id != "" {
@@ -197,13 +198,31 @@ func (p *planner) analysisRun(name, kind, index string, a v1alpha1.RolloutAnalys
 
 // current reports that the plan keeps the run as a current one.
 func (p *planner) current(name string) bool {
-	return p.plan.StepRun != nil && p.plan.StepRun.Name == name ||
-		p.plan.BackgroundRun != nil && p.plan.BackgroundRun.Name == name
+	return p.purpose(name) != ""
+}
+
+// purpose is the kind of analysis that the plan names the run for.
+func (p *planner) purpose(name string) string {
+	for kind, run := range map[string]*v1alpha1.RolloutAnalysisRunStatus{
+		v1alpha1.RolloutTypeStep: p.plan.StepRun, v1alpha1.RolloutTypeBackground: p.plan.BackgroundRun,
+		v1alpha1.RolloutTypePrePromotion: p.plan.PreRun, v1alpha1.RolloutTypePostPromotion: p.plan.PostRun,
+	} {
+		if run != nil && run.Name == name {
+			return kind
+		}
+	}
+	return ""
+}
+
+// pending reports that the plan waits for the verdict of the run.
+func (p *planner) pending(name string) bool {
+	kind := p.purpose(name)
+	return kind != "" && p.expected(kind)
 }
 
 func (p *planner) stopOthers() {
 	for _, run := range p.s.AnalysisRuns {
-		if run.Status.Phase.Completed() || run.Spec.Terminate || run.DeletionTimestamp != nil || p.current(run.Name) {
+		if run.Status.Phase.Completed() || run.Spec.Terminate || run.DeletionTimestamp != nil || p.pending(run.Name) {
 			continue
 		}
 		p.add(rollout.TerminateAnalysisRun{

@@ -44,7 +44,7 @@ func (p *planner) resize(rs *appsv1.ReplicaSet, target int32) {
 	if want := strconv.Itoa(int(p.want)); rs.Annotations[v1alpha1.AnnotationDesiredReplicas] != want {
 		ann[v1alpha1.AnnotationDesiredReplicas] = &want
 	}
-	if _, has := rs.Annotations[v1alpha1.AnnotationScaleDownDeadline]; has && !(rs == p.newRS && p.aborted()) {
+	if _, has := rs.Annotations[v1alpha1.AnnotationScaleDownDeadline]; has && !p.keepsDeadline(rs) {
 		ann[v1alpha1.AnnotationScaleDownDeadline] = nil
 	}
 	op := p.update(rs, from, to, ann)

@@ -72,7 +72,7 @@ func (p *planner) point(name string, rs *appsv1.ReplicaSet) {
 	// weight: nobody is served there. What the canary name carries was not
 	// meant for the next revision.
 	dead := name == p.canary.StableService && rollout.Available(p.s.ByHash(from)) == 0
-	if weight := p.s.ServiceWeight(name); from != "" && !dead && (weight > 0 || !p.drained()) {
+	if weight := p.s.ServiceWeight(name); from != "" && !dead && !p.strayed(name, rs) && (weight > 0 || !p.drained()) {
 		p.hold(rollout.Hold{Reason: rollout.HoldWaitingForTraffic, EndedBy: "its weight reaching 0",
 			What: fmt.Sprintf("Service %s carries weight %d and moves to ReplicaSet %s when it carries nothing", name, weight, rs.Name)})
 		return
@@ -85,6 +85,14 @@ func (p *planner) point(name string, rs *appsv1.ReplicaSet) {
 		To:              rollout.Hash(rs),
 		Claim:           svc.Annotations[v1alpha1.AnnotationManagedBy] != p.ro.Name,
 	})
+}
+
+// strayed: the stable name selects a revision that is not stable, and not
+// because a promotion is being settled: a blue-green strategy that was replaced
+// by this canary had switched to it. Its users go back to the stable revision,
+// which has every pod it should have.
+func (p *planner) strayed(name string, rs *appsv1.ReplicaSet) bool {
+	return name == p.canary.StableService && rs == p.stableRS && !p.lagging() && p.complement(rs, p.want) && p.want > 0
 }
 
 // drained reports that what the routers carry now is also what the data planes

@@ -376,5 +376,5 @@ func (p *planner) idle(rs *appsv1.ReplicaSet) bool {
 	if p.want == 0 {
 		return true // no Service can move to pods, and none needs any
 	}
-	return !p.selected(rollout.Hash(rs))
+	return !p.selected(hash)
 }

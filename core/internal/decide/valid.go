@@ -18,7 +18,8 @@ import (
 // never an abort.
 func (p *planner) valid() {
 	for _, check := range []func(){
-		p.validFields, p.validSelector, p.validMetadata, p.validStrategy, p.validTraffic, p.validSteps, p.validCapabilities, p.validServices, p.validAnalyses,
+		p.validFields, p.validSelector, p.validMetadata, p.validStrategy, p.validBlueGreen, p.validTraffic, p.validSteps, p.validCapabilities,
+		p.validServices, p.validAnalyses,
 	} {
 		check()
 		if p.veto { // by a mistake, or by a template that is not known yet
@@ -86,9 +87,8 @@ func (p *planner) validStrategy() {
 	case st.Canary != nil && st.BlueGreen != nil:
 		p.invalid("spec.strategy", "sets both canary and blueGreen; set one")
 	case st.BlueGreen != nil:
-		p.invalid("spec.strategy.blueGreen", "is not supported by this version; use canary with trafficRouting")
 	case st.Canary == nil:
-		p.invalid("spec.strategy", "sets no strategy; set canary")
+		p.invalid("spec.strategy", "sets no strategy; set canary or blueGreen")
 	}
 }
 
@@ -193,21 +193,29 @@ func kinds(s v1alpha1.CanaryStep) int {
 	return n
 }
 
-// serviceRef is a field of the canary strategy that names a Service.
-type serviceRef struct{ field, name string }
+// serviceRef is a field of the strategy that names a Service.
+type serviceRef struct{ path, name string }
+
+// serviceRefs are the Services that the strategy needs.
+func (p *planner) serviceRefs() []serviceRef {
+	const at = "spec.strategy.canary."
+	switch pp := p.canary.PingPong; {
+	case p.bg != nil:
+		return p.serviceRefsBlueGreen()
+	case pp != nil:
+		return []serviceRef{{at + "pingPong.pingService", pp.PingService}, {at + "pingPong.pongService", pp.PongService}}
+	}
+	return []serviceRef{{at + "stableService", p.canary.StableService}, {at + "canaryService", p.canary.CanaryService}}
+}
 
 // validServices: each exists, selects pods of this Rollout and belongs to no
 // other one.
 func (p *planner) validServices() {
-	refs := []serviceRef{{"stableService", p.canary.StableService}, {"canaryService", p.canary.CanaryService}}
-	if pp := p.canary.PingPong; pp != nil {
-		refs = []serviceRef{{"pingPong.pingService", pp.PingService}, {"pingPong.pongService", pp.PongService}}
-	}
-	for _, ref := range refs {
-		if ref.name == "" {
+	for _, ref := range p.serviceRefs() {
+		if ref.name == "" && p.bg == nil {
 			continue // only a canary without traffic routing needs none
 		}
-		at := "spec.strategy.canary." + ref.field
+		at := ref.path
 		svc := p.s.Services[ref.name]
 		if svc == nil {
 			p.invalid(at, "Service %q does not exist in namespace %q; create it or correct the name", ref.name, p.ro.Namespace)
@@ -229,6 +237,10 @@ func (p *planner) validServices() {
 // validAnalyses builds every run the steps will ever need, so that a missing
 // template is known before the first weight moves.
 func (p *planner) validAnalyses() {
+	if p.bg != nil {
+		p.validAnalysesBlueGreen()
+		return
+	}
 	for i, step := range p.steps() {
 		if step.Analysis != nil {
 			p.validAnalysis(fmt.Sprintf("spec.strategy.canary.steps[%d].analysis", i), *step.Analysis, v1alpha1.RolloutTypeStep)
@@ -246,7 +258,7 @@ func (p *planner) validAnalyses() {
 
 func (p *planner) validAnalysis(at string, a v1alpha1.RolloutAnalysis, kind string) {
 	spec, err := p.runSpec(a)
-	if err == nil && kind == v1alpha1.RolloutTypeStep {
+	if err == nil && kind != v1alpha1.RolloutTypeBackground {
 		err = runspec.Finite(spec)
 	}
 	if err != nil {

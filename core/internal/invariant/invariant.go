@@ -226,6 +226,9 @@ func (c *checker) lowers(o rollout.UpdateReplicaSet) {
 	if hash == stable && int64(o.To) < c.want && !c.gives() {
 		c.broken("I8", o, "stable %s is lowered to %d below spec.replicas %d", o.Name, o.To, c.want)
 	}
+	if c.active() == hash && hash != "" && int64(o.To) < c.want {
+		c.broken("I8", o, "%s, which users reach, is lowered to %d below spec.replicas %d", o.Name, o.To, c.want)
+	}
 	if o.To > 0 || c.want == 0 || c.updating(hash) && !c.basic() {
 		return
 	}
@@ -244,6 +247,9 @@ func (c *checker) updating(hash string) bool {
 
 // delayed reports that the ReplicaSet has no delay or that it has passed.
 func (c *checker) delayed(rs *appsv1.ReplicaSet) bool {
+	if bg := c.s.Rollout.Spec.Strategy.BlueGreen; bg != nil {
+		return c.delayedBlueGreen(rs, bg)
+	}
 	canary := c.s.Rollout.Spec.Strategy.Canary
 	if canary == nil {
 		return true
@@ -252,13 +258,18 @@ func (c *checker) delayed(rs *appsv1.ReplicaSet) bool {
 	if canary.ScaleDownDelayRevisionLimit != nil || none && rollout.Hash(rs) != c.plan.Hash {
 		return true
 	}
+	return c.expired(rs)
+}
+
+// expired reports that the deadline of the ReplicaSet has passed.
+func (c *checker) expired(rs *appsv1.ReplicaSet) bool {
 	at, err := time.Parse(time.RFC3339, rs.Annotations[v1alpha1.AnnotationScaleDownDeadline])
 	return err == nil && !c.s.Now.Before(at)
 }
 
 func (c *checker) selected(hash string) bool {
 	for name := range c.s.Services {
-		if c.s.ServiceHash(name) == hash {
+		if c.s.ServiceHash(name) == hash && !c.previews(name) {
 			return true
 		}
 	}
@@ -282,6 +293,10 @@ func (c *checker) points(o rollout.PointService) {
 	if !c.s.TrafficKnown() {
 		c.broken("I9", o, "Service %s moves while traffic is unknown", o.Name)
 	}
+	if bg := c.s.Rollout.Spec.Strategy.BlueGreen; bg != nil {
+		c.switches(o, bg)
+		return
+	}
 	to := c.s.ByHash(o.To)
 	if rollout.Available(to) < 1 {
 		c.broken("I6", o, "Service %s moves to revision %s, which has no available pod", o.Name, o.To)
@@ -293,7 +308,10 @@ func (c *checker) points(o rollout.PointService) {
 	// there. What the canary name carries was not meant for the next revision.
 	stable, _ := rollout.Services(c.s.Rollout)
 	dead := o.Name == stable && rollout.Available(c.s.ByHash(o.From)) == 0
-	if w := c.s.ServiceWeight(o.Name); o.From != "" && w > 0 && !dead {
+	// It may also return to the stable revision when that has every pod: a
+	// blue-green strategy before this canary may have switched it.
+	back := o.Name == stable && o.To == c.s.Rollout.Status.StableRS && int64(rollout.Available(to)) >= c.want
+	if w := c.s.ServiceWeight(o.Name); o.From != "" && w > 0 && !dead && !back {
 		c.broken("I6", o, "Service %s moves while it carries weight %d", o.Name, w)
 	}
 }
@@ -338,8 +356,14 @@ func (c *checker) pauses(index *int32) bool {
 // carriesAll: a revision becomes stable only when every place of every active
 // router gives it everything.
 func (c *checker) carriesAll() {
-	if c.s.ByHash(c.s.Rollout.Status.StableRS) == nil || c.want == 0 {
+	if c.s.ByHash(c.s.Rollout.Status.StableRS) == nil {
 		return // there is nothing to take the traffic from
+	}
+	if c.s.Rollout.Spec.Strategy.BlueGreen != nil && c.active() != c.plan.Hash {
+		c.broken("I4", nil, "revision %s becomes stable while users reach revision %q", c.plan.Hash, c.active())
+	}
+	if c.want == 0 {
+		return
 	}
 	for _, r := range c.s.Routers {
 		if r.Releasing {

@@ -122,6 +122,9 @@ func (c *checker) prompt(hash string) bool {
 // user asked for them.
 func (c *checker) ceiling(o rollout.UpdateReplicaSet) {
 	most := c.want
+	if bg := c.s.Rollout.Spec.Strategy.BlueGreen; bg != nil && bg.PreviewReplicaCount != nil {
+		most = max(most, int64(*bg.PreviewReplicaCount)) // the user wants a preview of that size
+	}
 	if n := c.scaled(rollout.Hash(c.byName(o.Name))); n != nil {
 		most = max(most, *n)
 	}

@@ -146,7 +146,7 @@ func (o *Observer) list(ctx context.Context, into client.ObjectList, namespace, 
 
 func (o *Observer) services(ctx context.Context, s *rollout.Snapshot) error {
 	s.Services, s.Owners = map[string]*corev1.Service{}, map[string]string{}
-	for _, name := range ServiceNames(s.Rollout) {
+	for _, name := range rollout.ServiceNames(s.Rollout) {
 		var svc corev1.Service
 		found, err := o.get(ctx, s.Rollout.Namespace, name, &svc)
 		if err != nil {
@@ -175,33 +175,10 @@ func (o *Observer) owner(ctx context.Context, s *rollout.Snapshot, svc *corev1.S
 	}
 	var other v1alpha1.Rollout
 	found, err := o.get(ctx, svc.Namespace, name, &other)
-	if err == nil && found && slices.Contains(ServiceNames(&other), svc.Name) {
+	if err == nil && found && slices.Contains(rollout.ServiceNames(&other), svc.Name) {
 		s.Owners[svc.Name] = name
 	}
 	return err
-}
-
-// ServiceNames are the Services a Rollout names, in spec or status.
-func ServiceNames(ro *v1alpha1.Rollout) []string {
-	var names []string
-	if c := ro.Spec.Strategy.Canary; c != nil {
-		names = append(names, c.StableService, c.CanaryService)
-		if pp := c.PingPong; pp != nil {
-			names = append(names, pp.PingService, pp.PongService)
-		}
-	}
-	if w := ro.Status.Canary.Weights; w != nil {
-		names = append(names, w.Stable.ServiceName, w.Canary.ServiceName)
-	}
-	var out []string
-	seen := map[string]bool{"": true}
-	for _, n := range names {
-		if !seen[n] {
-			seen[n] = true
-			out = append(out, n)
-		}
-	}
-	return out
 }
 
 func (o *Observer) get(ctx context.Context, namespace, name string, into client.Object) (bool, error) {
@@ -247,7 +224,7 @@ func (o *Observer) analysisRuns(ctx context.Context, s *rollout.Snapshot) error 
 // MarkedServices are the Services a Rollout may have marked and may still use:
 // those it names anywhere, whatever its strategy.
 func MarkedServices(ro *v1alpha1.Rollout) []string {
-	names := ServiceNames(ro)
+	names := rollout.ServiceNames(ro)
 	if bg := ro.Spec.Strategy.BlueGreen; bg != nil {
 		names = append(names, bg.ActiveService, bg.PreviewService)
 	}

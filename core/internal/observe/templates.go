@@ -100,11 +100,18 @@ func (t *templateSet) get(ctx context.Context, namespace, name string, into clie
 
 // TemplateRefs are the templates the spec of a Rollout names directly.
 func TemplateRefs(ro *v1alpha1.Rollout) []v1alpha1.AnalysisTemplateRef {
+	var out []v1alpha1.AnalysisTemplateRef
+	if bg := ro.Spec.Strategy.BlueGreen; bg != nil {
+		for _, a := range []*v1alpha1.RolloutAnalysis{bg.PrePromotionAnalysis, bg.PostPromotionAnalysis} {
+			if a != nil {
+				out = append(out, a.Templates...)
+			}
+		}
+	}
 	c := ro.Spec.Strategy.Canary
 	if c == nil {
-		return nil
+		return out
 	}
-	var out []v1alpha1.AnalysisTemplateRef
 	for _, step := range c.Steps {
 		if step.Analysis != nil {
 			out = append(out, step.Analysis.Templates...)

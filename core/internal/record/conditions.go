@@ -65,7 +65,8 @@ func (r *recorder) completed() {
 	if r.new.StableRS != "" && r.new.StableRS == r.new.CurrentPodHash {
 		status = corev1.ConditionTrue
 	}
-	if r.set(v1alpha1.ConditionCompleted, status, v1alpha1.ReasonRolloutCompleted, "Rollout "+completedWord[status]) && status == corev1.ConditionFalse {
+	first := r.condition(v1alpha1.ConditionCompleted) == nil && r.s.Rollout.Spec.Strategy.BlueGreen != nil
+	if r.set(v1alpha1.ConditionCompleted, status, v1alpha1.ReasonRolloutCompleted, "Rollout "+completedWord[status]) && status == corev1.ConditionFalse && !first {
 		r.edge(corev1.EventTypeNormal, v1alpha1.EventRolloutNotCompleted,
 			fmt.Sprintf("Rollout not completed, started update to revision %d (%s)", r.plan.Revision, r.plan.Hash))
 	}
@@ -74,7 +75,7 @@ func (r *recorder) completed() {
 var completedWord = map[corev1.ConditionStatus]string{corev1.ConditionTrue: "completed", corev1.ConditionFalse: "not completed"}
 
 func (r *recorder) available() {
-	if r.new.AvailableReplicas >= r.s.Replicas() {
+	if r.new.AvailableReplicas >= r.s.Replicas() && r.serving() {
 		r.set(v1alpha1.ConditionAvailable, corev1.ConditionTrue, v1alpha1.ReasonAvailable, "Rollout has minimum availability")
 	} else {
 		r.set(v1alpha1.ConditionAvailable, corev1.ConditionFalse, v1alpha1.ReasonAvailable, "Rollout does not have minimum availability")
@@ -83,7 +84,14 @@ func (r *recorder) available() {
 
 func (r *recorder) isHealthy() bool {
 	want, st := r.s.Replicas(), r.new
-	return st.UpdatedReplicas == want && st.AvailableReplicas == want && st.Replicas == want &&
+	if bg := r.s.Rollout.Spec.Strategy.BlueGreen; bg != nil {
+		if !r.reaches(bg, st.CurrentPodHash) {
+			return false
+		}
+	} else if st.Replicas != want {
+		return false
+	}
+	return st.UpdatedReplicas == want && st.AvailableReplicas == want &&
 		r.old.ObservedGeneration == st.ObservedGeneration && r.atEnd() &&
 		st.StableRS != "" && st.StableRS == st.CurrentPodHash
 }
@@ -206,6 +214,7 @@ func (r *recorder) progressed() bool {
 	same := func(a, b *int32) bool { return (a == nil) == (b == nil) && (a == nil || *a == *b) }
 	return n.UpdatedReplicas != o.UpdatedReplicas || n.Replicas-n.UpdatedReplicas < o.Replicas-o.UpdatedReplicas ||
 		n.ReadyReplicas > o.ReadyReplicas || n.AvailableReplicas > o.AvailableReplicas ||
+		n.BlueGreen.ActiveSelector != o.BlueGreen.ActiveSelector || n.BlueGreen.PreviewSelector != o.BlueGreen.PreviewSelector ||
 		n.StableRS != o.StableRS || !same(n.CurrentStepIndex, o.CurrentStepIndex) || n.CurrentStepHash != o.CurrentStepHash ||
 		r.condition(v1alpha1.ConditionProgressing) == nil
 }

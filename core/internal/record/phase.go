@@ -32,6 +32,8 @@ func Phase(ro *v1alpha1.Rollout, st v1alpha1.RolloutStatus) (v1alpha1.RolloutPha
 		return v1alpha1.RolloutPhaseProgressing, "updated replicas are still becoming available"
 	case basic(ro) && st.Replicas > st.UpdatedReplicas:
 		return v1alpha1.RolloutPhaseProgressing, "old replicas are pending termination"
+	case ro.Spec.Strategy.BlueGreen != nil:
+		return blueGreenPhase(ro.Spec.Strategy.BlueGreen, st)
 	case st.StableRS == "" || st.StableRS != st.CurrentPodHash:
 		return v1alpha1.RolloutPhaseProgressing, "waiting for all steps to complete"
 	}

@@ -14,7 +14,12 @@ func (r *recorder) position() {
 	t := r.transition()
 	r.applied = t.Kind != rollout.TransitionNone
 	st := &r.new
+	if r.applied && t.Kind != rollout.TransitionPause && t.Kind != rollout.TransitionSwitched {
+		st.BlueGreen.ScaleUpPreviewCheckPoint = t.Kind == rollout.TransitionScaleUpPreview
+	}
 	switch t.Kind {
+	case rollout.TransitionScaleUpPreview, rollout.TransitionSwitched:
+		r.unpause()
 	case rollout.TransitionReset:
 		r.unpause()
 		st.Abort, st.AbortedAt, st.PromoteFull = false, nil, false

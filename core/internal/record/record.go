@@ -151,6 +151,7 @@ func (r *recorder) analysis() {
 	c := &r.new.Canary
 	c.CurrentStepAnalysisRunStatus = r.plan.StepRun
 	c.CurrentBackgroundAnalysisRunStatus = r.plan.BackgroundRun
+	r.blueGreenRuns()
 	if r.applied && clearsStepRun(r.plan.Transition.Kind) {
 		c.CurrentStepAnalysisRunStatus = nil
 	}
@@ -163,7 +164,7 @@ func (r *recorder) analysis() {
 	}
 	if len(r.new.PauseConditions) == 0 &&
 		(replaced(r.old.Canary.CurrentStepAnalysisRunStatus, c.CurrentStepAnalysisRunStatus) ||
-			replaced(r.old.Canary.CurrentBackgroundAnalysisRunStatus, c.CurrentBackgroundAnalysisRunStatus)) {
+			replaced(r.old.Canary.CurrentBackgroundAnalysisRunStatus, c.CurrentBackgroundAnalysisRunStatus) || r.reanalysed()) {
 		// The new run answers the person who resumed; the resume is used up.
 		r.new.ControllerPause = false
 	}
@@ -175,6 +176,8 @@ func (r *recorder) verdicts() {
 	c := r.old.Canary
 	r.verdict("Step", c.CurrentStepAnalysisRunStatus, r.plan.StepRun)
 	r.verdict("Background", c.CurrentBackgroundAnalysisRunStatus, r.plan.BackgroundRun)
+	r.verdict("Pre-promotion", r.old.BlueGreen.PrePromotionAnalysisRunStatus, r.plan.PreRun)
+	r.verdict("Post-promotion", r.old.BlueGreen.PostPromotionAnalysisRunStatus, r.plan.PostRun)
 }
 
 func (r *recorder) verdict(kind string, before, now *v1alpha1.RolloutAnalysisRunStatus) {
@@ -222,6 +225,11 @@ func (r *recorder) counts() {
 		}
 	}
 	st.HPAReplicas = st.Replicas
+	if r.s.Rollout.Spec.Strategy.BlueGreen != nil {
+		r.blueGreenCounts()
+		return
+	}
+	st.BlueGreen = v1alpha1.BlueGreenStatus{} // of a strategy the spec does not name any more
 	if s, err := metav1.LabelSelectorAsSelector(r.s.Rollout.Spec.Selector); err == nil && r.s.Rollout.Spec.Selector != nil {
 		st.Selector = s.String()
 	}

@@ -172,7 +172,12 @@ func (b Block) Target(ro *v1alpha1.Rollout) Target {
 func Services(ro *v1alpha1.Rollout) (stable, canary string) {
 	c := ro.Spec.Strategy.Canary
 	switch {
-	case c == nil:
+	case c == nil: // of another strategy: what routers that are being released still send traffic to
+		for _, r := range ro.Status.Canary.Routers {
+			if w := r.Intended; w != nil {
+				return w.Stable.ServiceName, w.Canary.ServiceName
+			}
+		}
 		return "", ""
 	case c.PingPong == nil:
 		return c.StableService, c.CanaryService

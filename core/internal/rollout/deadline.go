@@ -50,6 +50,9 @@ func progressing(ro *v1alpha1.Rollout) *v1alpha1.RolloutCondition {
 
 // waits: the current step takes as long as it takes.
 func waits(ro *v1alpha1.Rollout) bool {
+	if ro.Spec.Strategy.BlueGreen != nil {
+		return measuring(ro.Status.BlueGreen.PrePromotionAnalysisRunStatus) || measuring(ro.Status.BlueGreen.PostPromotionAnalysisRunStatus)
+	}
 	c, at := ro.Spec.Strategy.Canary, ro.Status.CurrentStepIndex
 	if c == nil || at == nil || int(*at) >= len(c.Steps) || *at < 0 {
 		return false
@@ -67,4 +70,8 @@ func Held(conditions []v1alpha1.RolloutCondition) bool {
 		}
 	}
 	return false
+}
+
+func measuring(run *v1alpha1.RolloutAnalysisRunStatus) bool {
+	return run != nil && !run.Status.Completed()
 }

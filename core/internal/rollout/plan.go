@@ -46,6 +46,10 @@ type Plan struct {
 	// StepPlugins is the wanted status.canary.stepPluginStatuses[], before the
 	// answers to the calls of this plan.
 	StepPlugins []v1alpha1.StepPluginStatus
+	// PreRun and PostRun are the AnalysisRuns before and after the switch of
+	// the current blue-green update. They stay when it is over.
+	PreRun  *v1alpha1.RolloutAnalysisRunStatus
+	PostRun *v1alpha1.RolloutAnalysisRunStatus
 }
 
 // TransitionKind names how a rollout's position changes.
@@ -60,6 +64,11 @@ const (
 	TransitionStep TransitionKind = "StepCompleted"
 	// TransitionPause adds a pause condition.
 	TransitionPause TransitionKind = "Pause"
+	// TransitionScaleUpPreview lets a blue-green preview that was analysed and
+	// promoted at its own size grow to full size.
+	TransitionScaleUpPreview TransitionKind = "ScaleUpPreview"
+	// TransitionSwitched ends the pause before a blue-green switch after it.
+	TransitionSwitched TransitionKind = "Switched"
 	// TransitionForgetAbort drops an abort that has nothing left to give up.
 	TransitionForgetAbort TransitionKind = "ForgetAbort"
 	// TransitionPromote makes the desired revision the stable one.

@@ -48,10 +48,16 @@ type Snapshot struct {
 	StepPlugins map[string]Problem
 }
 
-// TotalWeight is the weight that stands for all traffic.
+// TotalWeight is the weight that stands for all traffic; where the strategy has
+// no routers any more, what those that are being released were last asked for.
 func (s *Snapshot) TotalWeight() int32 {
 	if c := s.Rollout.Spec.Strategy.Canary; c != nil {
 		return c.MaxTrafficWeightOrDefault()
+	}
+	for _, r := range s.Rollout.Status.Canary.Routers {
+		if w := r.Intended; w != nil {
+			return w.Canary.Weight + w.Stable.Weight
+		}
 	}
 	return v1alpha1.DefaultMaxTrafficWeight
 }

@@ -55,7 +55,7 @@ func (w *World) disturb(r *rand.Rand) {
 		return
 	}
 	version := versions[r.Intn(len(versions))]
-	switch r.Intn(26) {
+	switch r.Intn(27) {
 	case 25:
 		w.disturbSteps(r)
 	case 0, 1:
@@ -73,6 +73,9 @@ func (w *World) disturb(r *rand.Rand) {
 	case 12:
 		w.SetPaused(!w.Rollout().Spec.Paused)
 	case 13:
+		if w.Rollout().Spec.Strategy.Canary == nil {
+			return
+		}
 		steps := w.randomSteps(r)
 		w.Edit(fmt.Sprintf("edits the steps to %s", Describe(steps)), func(ro *v1alpha1.Rollout) { ro.Spec.Strategy.Canary.Steps = steps })
 	case 14, 15:
@@ -92,6 +95,8 @@ func (w *World) disturb(r *rand.Rand) {
 		w.disturbRuns(r)
 	case 24:
 		w.disturbRouters(r)
+	case 26:
+		w.SwitchStrategy()
 	}
 }
 
@@ -111,6 +116,9 @@ func (w *World) disturbRoute(r *rand.Rand) {
 // disturbRouters changes which routers the Rollout names, and what they write:
 // what is left behind must be released.
 func (w *World) disturbRouters(r *rand.Rand) {
+	if w.Rollout().Spec.Strategy.Canary == nil {
+		return
+	}
 	names := sortedKeys(w.Plugins)
 	if basic(w.Rollout()) {
 		return
@@ -197,7 +205,10 @@ func (w *World) putBack() {
 		w.AddTemplate(Template)
 	}
 	stable, canary := rollout.Services(w.Rollout())
-	for _, name := range []string{stable, canary} {
+	for _, name := range []string{stable, canary, StableService, CanaryService, ActiveService, PreviewService} {
+		if name == "" {
+			continue
+		}
 		if w.Service(name) == nil {
 			w.AddService(name)
 		}

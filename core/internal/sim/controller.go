@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"time"
 
@@ -180,7 +181,11 @@ func (w *World) observe(ro *v1alpha1.Rollout) (*rollout.Snapshot, error) {
 		}
 		s.Experiments = append(s.Experiments, ex)
 	}
+	named := rollout.ServiceNames(ro)
 	for _, svc := range list[*corev1.Service](w.cache.objects, kindService) {
+		if !slices.Contains(named, svc.Name) {
+			continue
+		}
 		if w.behind(svc) {
 			return nil, errBehind
 		}

@@ -105,6 +105,8 @@ func Random(seed int64) (*World, *rand.Rand) {
 		total = 100_000_000
 	}
 	services := w.randomServices(r)
+	w.AddService(ActiveService)
+	w.AddService(PreviewService)
 	w.AddTemplate(Template)
 	ro := NewRollout("v1", int32(r.Intn(7)), RandomSteps(r, int64(total))...)
 	if services[0] == PingService {
@@ -140,6 +142,7 @@ func Random(seed int64) (*World, *rand.Rand) {
 		Referring(ro, []string{v1alpha1.ScaleDownNever, v1alpha1.ScaleDownOnSuccess, v1alpha1.ScaleDownProgressively}[r.Intn(3)])
 	}
 	randomLife(r, ro)
+	w.alternatives(r, ro)
 	w.Create(ro)
 	w.note("steps " + Describe(canary.Steps))
 	return w, r

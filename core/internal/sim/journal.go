@@ -83,6 +83,9 @@ func statusLine(ro *v1alpha1.Rollout) string {
 	if c := ro.Spec.Strategy.Canary; c != nil && st.CurrentStepIndex != nil {
 		parts = append(parts, fmt.Sprintf("step %d/%d", *st.CurrentStepIndex, len(c.Steps)))
 	}
+	if ro.Spec.Strategy.BlueGreen != nil && st.BlueGreen.ActiveSelector != "" {
+		parts = append(parts, "active "+st.BlueGreen.ActiveSelector)
+	}
 	if w := st.Canary.Weights; w != nil {
 		verified := ""
 		if w.Verified != nil {

@@ -21,6 +21,11 @@ type watcher struct {
 	// resumed: a person removed pause conditions since the controller last
 	// added one.
 	resumed bool
+	// returning: the revision under update is an older one that was wanted back
+	// within its scale-down delay.
+	returning bool
+	// brief is the shortest delay of every strategy the Rollout has had.
+	brief delays
 	// attempt grows with everything after which an analysis may be run anew.
 	attempt int
 	runs    map[string]int
@@ -69,6 +74,9 @@ func (w *World) userChanged(c change) {
 	}
 	before, _ := c.before.(*v1alpha1.Rollout)
 	after, _ := c.after.(*v1alpha1.Rollout)
+	if after != nil {
+		w.watch.brief = w.watch.brief.or(delaysOf(after))
+	}
 	if before != nil && after != nil && len(after.Status.PauseConditions) < len(before.Status.PauseConditions) {
 		w.watch.resumed = true
 		w.watch.attempt++
@@ -99,6 +107,9 @@ func (w *World) replicas() int64 {
 }
 
 func (w *World) total() int64 {
+	if w.Rollout().Spec.Strategy.Canary == nil && w.routed > 0 {
+		return int64(w.routed) // routes from before the strategy was changed
+	}
 	return int64((&rollout.Snapshot{Rollout: w.Rollout()}).TotalWeight())
 }
 
@@ -180,7 +191,7 @@ func (w *World) trackTraffic() {
 	}
 	clear(w.watch.carrying)
 	for _, rs := range list[*appsv1.ReplicaSet](w.store.live, kindReplicaSet) {
-		if hash := rollout.Hash(rs); w.hashWeight(hash) > 0 {
+		if hash := rollout.Hash(rs); w.hashWeight(hash) > 0 || hash == w.active() {
 			w.watch.carrying[hash] = true
 			w.watch.carried[hash] = w.now
 		}
@@ -189,7 +200,7 @@ func (w *World) trackTraffic() {
 
 // enough is S1's capacity: floor(w·N/W) pods, or the user's threshold of them.
 func (w *World) enough(have, need int64) bool {
-	t := w.Rollout().Spec.Strategy.Canary.ReplicaProgressThreshold
+	t := w.canary().ReplicaProgressThreshold
 	switch {
 	case t == nil || t.Value < 0:
 		return have >= need
@@ -201,11 +212,6 @@ func (w *World) enough(have, need int64) bool {
 
 // judgeRoute is S1, S4, S10 and S17: weights add up, and what rises has pods.
 func (w *World) judgeRoute(before, after *Route) {
-	ro := w.Rollout()
-	canary := ro.Spec.Strategy.Canary
-	if canary == nil {
-		return
-	}
 	for i, place := range after.Places {
 		var sum int64
 		for _, b := range place.Backends {
@@ -218,7 +224,7 @@ func (w *World) judgeRoute(before, after *Route) {
 			}
 		}
 		w.judgeManaged(before.Places[i], place)
-		if sum != w.total() {
+		if w.Rollout().Spec.Strategy.Canary != nil && sum != w.total() {
 			w.failf("oracle S4: weights of %s sum to %d instead of %d", place.Name, sum, w.total())
 		}
 	}
@@ -312,6 +318,10 @@ func (w *World) judgeService(before, after *corev1.Service) {
 	if from == to {
 		return
 	}
+	if w.Rollout().Spec.Strategy.BlueGreen != nil {
+		w.judgeSwitch(after.Name, from, to)
+		return
+	}
 	rs := w.byHash(to)
 	switch have := w.available(to); {
 	case have == 0 && w.available(from) > 0:
@@ -320,9 +330,11 @@ func (w *World) judgeService(before, after *corev1.Service) {
 		w.broken("S3", "Service %s is adopted for %s, which has %d of %d pods", after.Name, to, have, rollout.SpecReplicas(rs))
 	}
 	// The stable name may leave a revision without pods: nobody is served there,
-	// and its weight is meant for the stable revision. The canary name may not:
+	// and its weight is meant for the stable revision. It may return to that from
+	// anywhere when every pod is there. The canary name may not:
 	// its weight was not meant for the next revision.
-	if stable, _ := rollout.Services(w.Rollout()); after.Name == stable && w.available(from) == 0 {
+	if stable, _ := rollout.Services(w.Rollout()); after.Name == stable &&
+		(w.available(from) == 0 || to == w.Rollout().Status.StableRS && w.available(to) >= w.replicas()) {
 		return
 	}
 	if weight := w.weightOf(func(svc string) bool { return svc == after.Name }); from != "" && weight > 0 {
@@ -336,10 +348,10 @@ func (w *World) judgeReplicaSet(before, after *appsv1.ReplicaSet) {
 	ro, hash := w.Rollout(), rollout.Hash(after)
 	from, to, want := rollout.SpecReplicas(before), rollout.SpecReplicas(after), w.replicas()
 	if to > from {
-		if most, ok := w.asked(ro, hash); int64(to) > want && !(ok && int64(to) <= most) {
+		if most, ok := w.asked(ro, hash); int64(to) > w.ceiling() && !(ok && int64(to) <= most) {
 			w.broken("S7", "%s is raised to %d with spec.replicas %d", after.Name, to, want)
 		}
-		if ro.Spec.Paused && hash == ro.Status.CurrentPodHash && hash != ro.Status.StableRS {
+		if ro.Spec.Strategy.BlueGreen == nil && ro.Spec.Paused && hash == ro.Status.CurrentPodHash && hash != ro.Status.StableRS {
 			w.broken("S17", "%s is raised to %d while spec.paused is set", after.Name, to)
 		}
 	}
@@ -357,6 +369,9 @@ func (w *World) judgeReplicaSet(before, after *appsv1.ReplicaSet) {
 	if int64(to) < need {
 		w.broken("S2", "%s is lowered to %d while weight %d on it needs %d", after.Name, to, share, need)
 	}
+	if w.active() == hash && int64(to) < want {
+		w.broken("S8", "%s, which users reach, is lowered to %d with spec.replicas %d", after.Name, to, want)
+	}
 	if hash == ro.Status.StableRS && int64(to) < want && !basic(ro) && !dynamic(ro) {
 		w.broken("S8", "stable %s is lowered to %d with spec.replicas %d", after.Name, to, want)
 	}
@@ -369,15 +384,13 @@ func (w *World) judgeReplicaSet(before, after *appsv1.ReplicaSet) {
 func (w *World) judgeDelay(rs *appsv1.ReplicaSet) {
 	ro, hash := w.Rollout(), rollout.Hash(rs)
 	last, served := w.watch.carried[hash]
-	canary := ro.Spec.Strategy.Canary
-	if !served || canary.ScaleDownDelayRevisionLimit != nil {
+	delay, abort, never, limited := w.delays(ro)
+	if !served || limited {
 		return
 	}
-	delay := canary.ScaleDownDelay()
-	abort, never := canary.AbortScaleDownDelay()
 	if dynamic(ro) {
 		delay = 0 // its pods go with its traffic
-		if canary.AbortScaleDownDelaySeconds == nil {
+		if ro.Spec.Strategy.Canary.AbortScaleDownDelaySeconds == nil {
 			abort = 0
 		}
 	}

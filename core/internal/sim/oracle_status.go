@@ -23,6 +23,10 @@ func (w *World) judgeStatus(before, after *v1alpha1.Rollout) {
 	}
 	w.judgePosition(before, after)
 	w.judgeForm(before, after)
+	if after.Spec.Strategy.BlueGreen != nil {
+		w.judgeBlueGreen(before, after)
+		return
+	}
 	if len(n.PauseConditions) < len(o.PauseConditions) && same(o.CurrentStepIndex, n.CurrentStepIndex) &&
 		o.CurrentPodHash == n.CurrentPodHash && o.CurrentStepHash == n.CurrentStepHash && !n.Abort && o.StableRS == n.StableRS && !o.PromoteFull {
 		w.failf("oracle S17: the controller removed a pause without going on")
@@ -209,11 +213,12 @@ func (w *World) judgePromotion(before, after *v1alpha1.Rollout) {
 	if w.byHash(before.Status.StableRS) == nil {
 		return // the first one, or somebody deleted the stable ReplicaSet
 	}
-	if at(before.Status.CurrentStepIndex) != len(before.Spec.Strategy.Canary.Steps) {
-		w.failf("oracle S6: promotion from step %d", at(before.Status.CurrentStepIndex))
-	}
 	if before.Spec.Paused {
 		w.failf("oracle S17: promotion while spec.paused is set")
+	}
+	if before.Spec.Strategy.BlueGreen != nil {
+		w.judgeServed(before)
+		return
 	}
 	if !basic(before) { // there old pods may go afterwards
 		w.judgeWeight(before, int32(w.total()), "S6", "promotion")

@@ -67,6 +67,12 @@ func endless(ro *v1alpha1.Rollout) string {
 			return ""
 		}
 	}
+	if bg := ro.Spec.Strategy.BlueGreen; bg != nil {
+		if len(ro.Status.PauseConditions) > 0 && !bg.AutoPromotionEnabledOrDefault() {
+			return ""
+		}
+		return "paused before the switch, though the clock ends that"
+	}
 	canary, index := ro.Spec.Strategy.Canary, at(ro.Status.CurrentStepIndex)
 	if canary != nil && index < len(canary.Steps) && canary.Steps[index].Pause != nil && canary.Steps[index].Pause.Duration == nil {
 		return ""
@@ -100,8 +106,8 @@ func (w *World) faulty() bool {
 // unfinished: where the revision serves everything, nothing else may be left.
 func (w *World) unfinished(serving string) string {
 	ro := w.Rollout()
-	canary := ro.Spec.Strategy.Canary
-	_, never := canary.AbortScaleDownDelay()
+	_, other := rollout.Services(ro)
+	_, _, never, _ := delaysOf(ro).values()
 	for _, rs := range list[*appsv1.ReplicaSet](w.store.live, kindReplicaSet) {
 		n, hash := rollout.SpecReplicas(rs), rollout.Hash(rs)
 		switch {
@@ -117,8 +123,7 @@ func (w *World) unfinished(serving string) string {
 	if ro.Status.StableRS != serving {
 		return "another revision is stable"
 	}
-	stable, other := rollout.Services(ro)
-	for _, svc := range []string{stable, other} {
+	for _, svc := range w.names() {
 		if svc == "" {
 			continue
 		}
@@ -145,7 +150,7 @@ func (w *World) superseded() string {
 	}
 	for _, rs := range list[*appsv1.ReplicaSet](w.store.live, kindReplicaSet) {
 		hash := rollout.Hash(rs)
-		if n := rollout.SpecReplicas(rs); n != 0 && hash != st.StableRS && hash != st.CurrentPodHash && !w.faulty() {
+		if n := rollout.SpecReplicas(rs); n != 0 && hash != st.StableRS && hash != st.CurrentPodHash && hash != w.active() && !w.faulty() {
 			return fmt.Sprintf("%s is superseded and still has %d pods", rs.Name, n)
 		}
 	}

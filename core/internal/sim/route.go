@@ -139,14 +139,14 @@ func (w *World) observeRouter(ro *v1alpha1.Rollout, block rollout.Block) rollout
 	total := (&rollout.Snapshot{Rollout: ro}).TotalWeight()
 	for _, place := range route.Places {
 		o.Observed = append(o.Observed, rollout.Observed{Place: route.Name + "/" + place.Name,
-			Traffic: rollout.Traffic{TotalWeight: total, Destinations: destinations(place, target), Managed: rules(place)}})
+			Traffic: rollout.Traffic{TotalWeight: total, Destinations: destinations(place, target, total), Managed: rules(place)}})
 		o.Claims = append(o.Claims, rollout.Claim{Object: "Route/" + route.Namespace + "/" + route.Name, Key: place.Name})
 	}
 	r.Observation = o
 	return r
 }
 
-func destinations(place Place, target rollout.Target) []rollout.Destination {
+func destinations(place Place, target rollout.Target, total int32) []rollout.Destination {
 	var out []rollout.Destination
 	for _, b := range place.Backends {
 		switch name := b.Service; {
@@ -158,7 +158,22 @@ func destinations(place Place, target rollout.Target) []rollout.Destination {
 			out = append(out, rollout.Destination{Role: rollout.RoleExperiment, Service: b.Service, Weight: b.Weight})
 		}
 	}
+	normalise(out, total)
 	return out
+}
+
+// normalise brings weights to the total that was asked for; what carries
+// anything goes on carrying something.
+func normalise(all []rollout.Destination, total int32) {
+	var sum int64
+	for _, d := range all {
+		sum += int64(d.Weight)
+	}
+	for i, d := range all {
+		if d.Weight > 0 && sum != int64(total) {
+			all[i].Weight = max(1, int32(int64(d.Weight)*int64(total)/sum))
+		}
+	}
 }
 
 func rules(place Place) []rollout.ManagedRoute {

@@ -27,6 +27,7 @@ func TestStories(t *testing.T) {
 		lifecycleStories,
 		workloadStories,
 		podStories,
+		blueGreenStories,
 	) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()

@@ -166,6 +166,7 @@ func (w *World) AddRoute(plugin, name string, total int32, places ...string) {
 
 // AddRouteTo is AddRoute between two other Services; the first has all weight.
 func (w *World) AddRouteTo(plugin, name string, total int32, services [2]string, places ...string) {
+	w.routed = total
 	route := &Route{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: Namespace}, Plugin: plugin, Programmed: 1}
 	for _, p := range places {
 		route.Places = append(route.Places, Place{Name: p, Backends: []Backend{{services[0], total}, {services[1], 0}}})
@@ -187,6 +188,8 @@ func (w *World) Prepare() {
 	w.Plugins[RouterPlugin] = &Plugin{Installed: true, Up: true, Lag: w.Latency * 5}
 	w.AddService(StableService)
 	w.AddService(CanaryService)
+	w.AddService(ActiveService)
+	w.AddService(PreviewService)
 	w.AddTemplate(Template)
 	w.AddRoute(RouterPlugin, "app", 100, "rule-0")
 }

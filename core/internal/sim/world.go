@@ -78,8 +78,12 @@ type World struct {
 	served           map[string][]Place
 	servedGeneration map[string]int64
 	watch            watcher
-	journal          journal
-	events           []Event
+	// routed is what the weights of each place of a route add up to.
+	routed int32
+	// other is the strategy that SwitchStrategy puts in place.
+	other   v1alpha1.RolloutStrategy
+	journal journal
+	events  []Event
 }
 
 type timer struct {
