@@ -19,8 +19,7 @@ import (
 func (p *provider) ask(ctx context.Context, r request) (model.Value, apiv1.Warnings, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	var transport http.RoundTripper = p.guard.Transport(egress.Options{Insecure: r.insecure})
-	transport, err := login(ctx, r, transport)
+	transport, err := login(ctx, r, p.guard.Transport(egress.Options{Insecure: r.insecure}))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -2,7 +2,11 @@ package main
 
 import (
 	"errors"
+	"io"
 	"math"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"testing"
 
@@ -61,4 +65,46 @@ func TestRealPrometheus(t *testing.T) {
 		require.True(t, ok, query)
 		assert.Contains(t, failure.Message, want, query)
 	}
+
+	many, ok := ask(`vector(1)[10m:1ms]`).Outcome.(metricprovider.Failure)
+	require.True(t, ok, "600,000 samples")
+	assert.Contains(t, many.Message, "larger than 1 MiB: aggregate in the query")
+
+	behindAProxy(t, "http://"+server.Outside)
+}
+
+// behindAProxy asks through what often stands in front of a Prometheus: a proxy
+// that wants a login, and one that takes longer than the metric has time.
+func behindAProxy(t *testing.T, prometheus string) {
+	t.Helper()
+	target, err := url.Parse(prometheus)
+	require.NoError(t, err)
+	through := httputil.NewSingleHostReverseProxy(target)
+	closed := listen(t, func(w http.ResponseWriter, r *http.Request) {
+		if user, password, _ := r.BasicAuth(); user != "me" || password != "hunter2" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		through.ServeHTTP(w, r)
+	})
+	login := func(password string) map[string]any {
+		return map[string]any{"basicAuth": map[string]any{"username": "me", "password": password}}
+	}
+	assert.Equal(t, metricprovider.Vector{0.95},
+		measure(t, map[string]any{"address": closed, "query": "vector(0.95)", "authentication": login("hunter2")}).Outcome)
+	refused, ok := measure(t, map[string]any{"address": closed, "query": "vector(0.95)", "authentication": login("wrong")}).Outcome.(metricprovider.Failure)
+	require.True(t, ok)
+	assert.Contains(t, refused.Message, "client error: 401")
+
+	slow := listen(t, func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // only then the server notices that the client has gone
+		<-r.Context().Done()
+	})
+	late, ok := measure(t, map[string]any{"address": slow, "query": "vector(0.95)", "timeout": 1}).Outcome.(metricprovider.Failure)
+	require.True(t, ok)
+	assert.Equal(t, slow+" gave no answer within 1s", late.Message)
+
+	ranged := measure(t, map[string]any{"address": prometheus, "query": "vector(7)",
+		"rangeQuery": map[string]any{"start": `now() - duration("10s")`, "end": "now()", "step": "5s"}})
+	assert.Equal(t, metricprovider.Vector{7, 7, 7}, ranged.Outcome)
 }
