@@ -20,6 +20,11 @@ const (
 func blueGreen(t *testing.T, strategy string) *stage.App {
 	t.Helper()
 	app := on.NewApp(t, shared)
+	deployBlueGreen(app, strategy)
+	return app
+}
+
+func deployBlueGreen(app *stage.App, strategy string) {
 	for _, name := range []string{activeService, previewService} {
 		app.Apply(`{apiVersion: v1, kind: Service, metadata: {name: ` + name + `}, spec: {selector: {app: app}, ports: [{name: http, port: 80, targetPort: 8080}]}}`)
 	}
@@ -36,7 +41,6 @@ spec:
   strategy: {blueGreen: `+strategy+`}
 `)
 	app.Await("users reach v1", reaches("v1"))
-	return app
 }
 
 // reaches: a version is stable, and users reach it.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -35,7 +36,9 @@ func done(version, old string) func(stage.World) bool {
 }
 
 // crashes are the stories that every write of the controller is put at risk in.
-var crashes = []crashing.Scenario{
+var crashes = slices.Concat(crashesOfCanaries, crashesOfStrategies)
+
+var crashesOfCanaries = []crashing.Scenario{
 	{Name: "creation",
 		Play:  func(a *stage.App) { a.Apply(stage.RolloutYAML(stage.SetWeight(20), stage.Pause)) },
 		Ended: func(w stage.World) bool { return w.Healthy("v1") }},

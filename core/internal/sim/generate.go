@@ -142,6 +142,10 @@ func Random(seed int64) (*World, *rand.Rand) {
 		Referring(ro, []string{v1alpha1.ScaleDownNever, v1alpha1.ScaleDownOnSuccess, v1alpha1.ScaleDownProgressively}[r.Intn(3)])
 	}
 	randomLife(r, ro)
+	if d := ro.Spec.ProgressDeadlineSeconds; d != nil {
+		// A step that takes longer than the deadline is the user's own doing, and no retry ends it.
+		*d = max(*d, int32(w.StepPlugins[Step].Takes.Seconds())+60)
+	}
 	w.alternatives(r, ro)
 	w.Create(ro)
 	w.note("steps " + Describe(canary.Steps))

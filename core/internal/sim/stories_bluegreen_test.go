@@ -148,7 +148,10 @@ var blueGreenStories = []story{
 		play: func(w *sim.World) {
 			blueGreen(w, func(bg *v1alpha1.BlueGreenStrategy) { analysed(bg); manual(bg) })
 			w.Deploy("v2")
-			w.Until("v2 is analysed", func(ro *v1alpha1.Rollout) bool { return ro.Status.BlueGreen.PrePromotionAnalysisRunStatus != nil })
+			w.Until("v2 is analysed", func(ro *v1alpha1.Rollout) bool {
+				run := ro.Status.BlueGreen.PrePromotionAnalysisRunStatus
+				return run != nil && run.Status == v1alpha1.AnalysisPhaseRunning
+			})
 			w.PromoteFull()
 		}},
 	{name: "bluegreen-user-pause", about: "spec.paused keeps users where they are; the preview comes up all the same.",

@@ -31,22 +31,30 @@ func TestStories(t *testing.T) {
 	) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			w := s.run(0)
+			w := s.run(0, 0)
 			golden(t, s.name, s.about+"\n\n"+w.Story())
 			require.NoError(t, w.Err, w.Story())
 			for write := 1; write <= w.Writes; write++ {
-				again := s.run(write)
+				again := s.run(write, 0)
 				require.NoError(t, again.Err, "restart before write %d of %d\n%s", write, w.Writes, again.Story())
 				require.Equal(t, w.EndState(), again.EndState(), "restart before write %d of %d\n%s", write, w.Writes, again.Story())
+			}
+			for order := int64(1); order <= orders; order++ {
+				again := s.run(0, order)
+				require.NoError(t, again.Err, "order %d\n%s", order, again.Story())
+				require.Equal(t, w.EndState(), again.EndState(), "order %d\n%s", order, again.Story())
 			}
 		})
 	}
 }
 
+// orders is how many random orders each story is played in.
+const orders = 5
+
 // run plays a story until nothing is left to happen.
-func (s story) run(crashBefore int) *sim.World {
+func (s story) run(crashBefore int, order int64) *sim.World {
 	o := s.options
-	o.CrashBefore = crashBefore
+	o.CrashBefore, o.Order = crashBefore, order
 	w := sim.New(o)
 	w.Prepare()
 	s.play(w)

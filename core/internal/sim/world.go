@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"math/rand"
 	"sort"
 	"time"
 
@@ -29,6 +30,9 @@ type Options struct {
 	Experiment func(*v1alpha1.Experiment) Verdict
 	// MaxPasses bounds the passes of a run: more of them are a hot loop.
 	MaxPasses int
+	// Order, if not 0, is the seed of an order in which caches and controller
+	// take turns; 0 is the fair one, in which caches never lag behind.
+	Order int64
 	// Planner decides what happens; nil means decide.Decide. The bug museum
 	// puts broken ones here.
 	Planner func(*rollout.Snapshot) rollout.Plan
@@ -59,6 +63,7 @@ type World struct {
 	// that there is none.
 	MinAvailable int
 
+	order  *rand.Rand
 	now    time.Time
 	store  *store
 	cache  *cache
@@ -122,6 +127,9 @@ func New(o Options) *World {
 		Plugins: map[string]*Plugin{}, StepPlugins: map[string]*StepPlugin{}, Broken: map[string]bool{},
 		rivals: map[string]bool{}, pods: map[string][]pod{}, served: map[string][]Place{}, servedGeneration: map[string]int64{},
 		journal: newJournal(), watch: newWatcher()}
+	if o.Order != 0 {
+		w.order = rand.New(rand.NewSource(o.Order))
+	}
 	w.store = &store{live: map[key]object{}, committed: w.committed, now: func() metav1.Time { return metav1.NewTime(w.now.Truncate(time.Second)) }}
 	w.cache = newCache(w.store)
 	return w
@@ -213,13 +221,7 @@ func (w *World) tick(limit time.Time) bool {
 	if w.Err != nil {
 		return false
 	}
-	for _, k := range kinds {
-		if w.deliver(k) {
-			return true
-		}
-	}
-	if w.queued {
-		w.pass()
+	if w.turn() {
 		return true
 	}
 	at, ok := w.due()
@@ -228,6 +230,30 @@ func (w *World) tick(limit time.Time) bool {
 	}
 	w.advance(at)
 	return true
+}
+
+// turn lets one cache show its next change, or the controller make a pass; false
+// when there is nothing to show and nothing queued.
+func (w *World) turn() bool {
+	at := func(i int) int { return i }
+	if w.order != nil {
+		perm := w.order.Perm(len(kinds) + 1)
+		at = func(i int) int { return perm[i] }
+	}
+	for n := range len(kinds) + 1 {
+		i := at(n)
+		if i < len(kinds) {
+			if w.deliver(kinds[i]) {
+				return true
+			}
+			continue
+		}
+		if w.queued {
+			w.pass()
+			return true
+		}
+	}
+	return false
 }
 
 // advance moves the clock and lets what is due happen.
