@@ -20,7 +20,8 @@ type ProviderFixture struct {
 	Process string
 	// Egress are the entries of egress.allow that the blocks below need, such as the loopback addresses of a test. Nil: none.
 	Egress []string
-	// Config is the provider's block of a metric, as JSON, that measures. Required.
+	// Config is the provider's block of a metric, as JSON, that measures. Empty: `{}`; if the provider refuses that, most
+	// cases are skipped.
 	Config string
 	// Check looks at the outcome of a measurement with Config. Nil: any value or verdict will do.
 	Check func(*metricv1.MeasureResponse) error
@@ -62,6 +63,8 @@ func MetricProvider(ctx context.Context, launch Launcher, fixture ProviderFixtur
 	if fixture.Target.UID == "" {
 		fixture.Target.UID = "run-uid"
 	}
+	guessed := fixture.Config == ""
+	fixture.Config = orEmpty(fixture.Config)
 	conn, err := launch(ctx)
 	if err != nil {
 		return Report{}, err
@@ -82,11 +85,15 @@ func MetricProvider(ctx context.Context, launch Launcher, fixture ProviderFixtur
 		fixture: fixture, conn: conn, client: client,
 		wanted: described.GetKinds(), capabilities: answer.GetCapabilities(),
 	}
+	unfit := ""
+	if guessed {
+		unfit = refusal(suite.validate(ctx, fixture.Config))
+	}
 	report := Report{Plugin: described.GetName(), Version: described.GetVersion(), Service: service}
 	for _, capability := range answer.GetCapabilities() {
 		report.Capabilities = append(report.Capabilities, capability.String())
 	}
-	report.Results = runChecks(ctx, suite, providerChecks())
+	report.Results = runChecks(ctx, suite, unfit, providerChecks())
 
 	return report, nil
 }

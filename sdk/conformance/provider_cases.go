@@ -14,7 +14,7 @@ import (
 
 func providerChecks() []check[*providerSuite] {
 	return []check[*providerSuite]{
-		{"health is answered", func(ctx context.Context, s *providerSuite) error { return healthy(ctx, s.conn) }},
+		{caseHealth, func(ctx context.Context, s *providerSuite) error { return healthy(ctx, s.conn) }},
 		{"what the fixture has is valid", func(ctx context.Context, s *providerSuite) error {
 			return s.validate(ctx, s.fixture.Config)
 		}},
@@ -23,7 +23,7 @@ func providerChecks() []check[*providerSuite] {
 		{"a system that fails is an Error outcome", checkFailing},
 		{"a system that cannot be asked is an error status", checkUnreachable},
 		{"a system that hangs holds up nobody else", checkHanging},
-		{"an unknown field of the configuration is refused with its path", checkProviderUnknown},
+		{caseUnknown, checkProviderUnknown},
 		{"a reference to nothing is refused as such", checkProviderMissing},
 		{"a measurement never started can be cancelled", checkProviderCancel},
 		{"collecting ends", checkCollect},

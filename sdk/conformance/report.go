@@ -36,23 +36,25 @@ const (
 // Report is the outcome of a suite.
 type Report struct {
 	// Plugin and Version are what the plugin says it is.
-	Plugin  string `yaml:"plugin"`
-	Version string `yaml:"version"`
+	Plugin  string `yaml:"plugin" json:"plugin"`
+	Version string `yaml:"version" json:"version"`
 	// Service is the gRPC service that was checked.
-	Service string `yaml:"service"`
+	Service string `yaml:"service" json:"service"`
 	// Capabilities are those the service declares.
-	Capabilities []string `yaml:"capabilities"`
+	Capabilities []string `yaml:"capabilities" json:"capabilities,omitempty"`
 	// Results in the order in which the cases ran.
-	Results []Result `yaml:"results"`
+	Results []Result `yaml:"results" json:"results"`
 }
 
 // Result is the outcome of a case.
 type Result struct {
 	// Case is a sentence that says what is promised.
-	Case   string `yaml:"case"`
-	Status Status `yaml:"status"`
+	Case   string `yaml:"case" json:"case"`
+	Status Status `yaml:"status" json:"status"`
 	// Detail says what was found, or why the case was skipped. Empty when it passed.
-	Detail string `yaml:"detail,omitempty"`
+	Detail string `yaml:"detail,omitempty" json:"detail,omitempty"`
+	// Cure says what a plugin that failed has to do. Empty when it did not fail.
+	Cure string `yaml:"cure,omitempty" json:"cure,omitempty"`
 }
 
 // YAML prints the report.
@@ -86,10 +88,22 @@ type check[S any] struct {
 	run  func(ctx context.Context, suite S) error
 }
 
-func runChecks[S any](ctx context.Context, suite S, checks []check[S]) []Result {
+// anyBlock are the cases that make sense also with a block the plugin refuses.
+var anyBlock = map[string]bool{
+	caseHealth: true, caseUnknown: true, caseSums: true,
+}
+
+// runChecks runs the cases in order. Unfit is why only those of anyBlock can be run; "": all can.
+func runChecks[S any](ctx context.Context, suite S, unfit string, checks []check[S]) []Result {
 	results := make([]Result, 0, len(checks))
 	for _, c := range checks {
 		result := Result{Case: c.name, Status: Passed}
+		if unfit != "" && !anyBlock[c.name] {
+			result.Status, result.Detail = Skipped, unfit
+			results = append(results, result)
+
+			continue
+		}
 		bounded, cancel := context.WithTimeout(ctx, caseTimeout)
 		err := c.run(bounded, suite)
 		cancel()
@@ -97,7 +111,7 @@ func runChecks[S any](ctx context.Context, suite S, checks []check[S]) []Result 
 		case errors.Is(err, errSkip):
 			result.Status, result.Detail = Skipped, err.Error()[len(errSkip.Error())+2:]
 		case err != nil:
-			result.Status, result.Detail = Failed, err.Error()
+			result.Status, result.Detail, result.Cure = Failed, err.Error(), cures[c.name]
 		}
 		results = append(results, result)
 	}

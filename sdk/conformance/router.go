@@ -17,7 +17,7 @@ import (
 type RouterFixture struct {
 	// Process is the process-level configuration for Configure. Empty: none.
 	Process string
-	// Config is a user's block, as JSON. Required.
+	// Config is a user's block, as JSON. Empty: `{}`; if the router refuses that, most cases are skipped.
 	Config string
 	// Target is the rollout. Zero fields get values: namespace `shop`, name `web`, services `web-stable`, `web-canary`.
 	Target plugin.Target
@@ -51,6 +51,7 @@ func TestTrafficRouter(t *testing.T, launch Launcher, fixture RouterFixture) {
 // TrafficRouter runs the suite. An error means that the suite could not run: the plugin does not start, or the fixture is
 // wrong. What the plugin does wrong is in the report.
 func TrafficRouter(ctx context.Context, launch Launcher, fixture RouterFixture) (Report, error) {
+	guessed := fixture.Config == ""
 	fixture = fixture.withDefaults()
 	conn, err := launch(ctx)
 	if err != nil {
@@ -72,11 +73,15 @@ func TrafficRouter(ctx context.Context, launch Launcher, fixture RouterFixture) 
 		fixture: fixture, launch: launch, conn: conn, client: client,
 		wanted: described.GetKinds(), capabilities: answer.GetCapabilities(),
 	}
+	unfit := ""
+	if guessed {
+		unfit = suite.unfit(ctx)
+	}
 	report := Report{Plugin: described.GetName(), Version: described.GetVersion(), Service: service}
 	for _, capability := range answer.GetCapabilities() {
 		report.Capabilities = append(report.Capabilities, capability.String())
 	}
-	report.Results = runChecks(ctx, suite, routerChecks())
+	report.Results = runChecks(ctx, suite, unfit, routerChecks())
 
 	return report, nil
 }
@@ -97,6 +102,12 @@ func (f RouterFixture) withDefaults() RouterFixture {
 			*field = value
 		}
 	}
+	if f.Config == "" {
+		f.Config = emptyBlock
+		if f.Objects == nil {
+			f.Objects = []string{serviceNamed(f.Target.Namespace, f.Target.StableService), serviceNamed(f.Target.Namespace, f.Target.CanaryService)}
+		}
+	}
 	f.Target.Generation = max(f.Target.Generation, 1)
 	if f.TotalWeight == 0 {
 		f.TotalWeight = 100
@@ -108,6 +119,24 @@ func (f RouterFixture) withDefaults() RouterFixture {
 	}
 
 	return f
+}
+
+// serviceNamed is a Service with one port.
+func serviceNamed(namespace, name string) string {
+	return fmt.Sprintf(`{"apiVersion":"v1","kind":"Service","metadata":{"name":%q,"namespace":%q},`+
+		`"spec":{"selector":{"app":"web"},"ports":[{"name":"http","port":80,"targetPort":8080}]}}`, name, namespace)
+}
+
+// unfit says why the router does not take the block that was tried for want of another; "": it does.
+func (s *routerSuite) unfit(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, caseTimeout)
+	defer cancel()
+	session, err := s.session()
+	if err != nil {
+		return ""
+	}
+
+	return refusal(session.validate(ctx, s.fixture.Config, s.envelope()))
 }
 
 // routerSuite is what the cases of one run share.

@@ -18,7 +18,7 @@ import (
 
 func routerChecks() []check[*routerSuite] {
 	return []check[*routerSuite]{
-		{"health is answered", func(ctx context.Context, s *routerSuite) error { return healthy(ctx, s.conn) }},
+		{caseHealth, func(ctx context.Context, s *routerSuite) error { return healthy(ctx, s.conn) }},
 		{"what the fixture has is valid", checkValid},
 		{"an observation has no effect and names places and claims", checkObservation},
 		{"every pair of states is reached", checkPairs},
@@ -27,8 +27,8 @@ func routerChecks() []check[*routerSuite] {
 		{"an observation says what is there, not what was asked for", checkHandEdit},
 		{"what was there before the plugin started is observed", checkRestart},
 		{"a release leaves nothing", checkRelease},
-		{"wrong sums and negative weights are refused", checkSums},
-		{"an unknown field of the configuration is refused with its path", checkUnknownField},
+		{caseSums, checkSums},
+		{caseUnknown, checkUnknownField},
 		{"a reference to nothing is refused as such", checkMissing},
 		{"objects that cannot be shown yet are needs, not errors", checkNotReady},
 		{"targets do not affect each other", checkConcurrent},

@@ -21,7 +21,9 @@ import (
 type StepFixture struct {
 	// Process is the process-level configuration for Configure. Empty: none.
 	Process string
-	// Config is the step's block, as JSON, that ends well. Required.
+	// Egress are the entries of egress.allow that the blocks below need, such as the loopback addresses of a test. Nil: none.
+	Egress []string
+	// Config is the step's block, as JSON, that ends well. Empty: `{}`; if the step refuses that, most cases are skipped.
 	Config string
 	// Target is the rollout. Zero fields get values.
 	Target plugin.Target
@@ -59,6 +61,8 @@ func Step(ctx context.Context, launch Launcher, fixture StepFixture) (Report, er
 	if fixture.Target.UID == "" {
 		fixture.Target.UID = "rollout-uid"
 	}
+	guessed := fixture.Config == ""
+	fixture.Config = orEmpty(fixture.Config)
 	conn, err := launch(ctx)
 	if err != nil {
 		return Report{}, err
@@ -66,7 +70,7 @@ func Step(ctx context.Context, launch Launcher, fixture StepFixture) (Report, er
 	defer conn.Close()
 
 	service := stepv1.Step_ServiceDesc.ServiceName
-	described, err := introduce(ctx, conn, fixture.Process, service)
+	described, err := introduce(ctx, conn, fixture.Process, service, fixture.Egress...)
 	if err != nil {
 		return Report{}, err
 	}
@@ -79,11 +83,15 @@ func Step(ctx context.Context, launch Launcher, fixture StepFixture) (Report, er
 		fixture: fixture, conn: conn, client: client,
 		wanted: described.GetKinds(), capabilities: answer.GetCapabilities(),
 	}
+	unfit := ""
+	if guessed {
+		unfit = refusal(suite.validate(ctx, fixture.Config))
+	}
 	report := Report{Plugin: described.GetName(), Version: described.GetVersion(), Service: service}
 	for _, capability := range answer.GetCapabilities() {
 		report.Capabilities = append(report.Capabilities, capability.String())
 	}
-	report.Results = runChecks(ctx, suite, stepChecks())
+	report.Results = runChecks(ctx, suite, unfit, stepChecks())
 
 	return report, nil
 }

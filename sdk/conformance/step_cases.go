@@ -12,7 +12,7 @@ import (
 
 func stepChecks() []check[*stepSuite] {
 	return []check[*stepSuite]{
-		{"health is answered", func(ctx context.Context, s *stepSuite) error { return healthy(ctx, s.conn) }},
+		{caseHealth, func(ctx context.Context, s *stepSuite) error { return healthy(ctx, s.conn) }},
 		{"what the fixture has is valid", func(ctx context.Context, s *stepSuite) error {
 			return s.validate(ctx, s.fixture.Config)
 		}},
@@ -22,7 +22,7 @@ func stepChecks() []check[*stepSuite] {
 		{"a running step can be terminated", checkTerminate},
 		{"a step that was successful is undone by an abort", checkAbort},
 		{"an abort of what never ran ends", checkAbortOfNothing},
-		{"an unknown field of the configuration is refused with its path", checkStepUnknown},
+		{caseUnknown, checkStepUnknown},
 		{"a reference to nothing is refused as such", checkStepMissing},
 		{"steps of different rollouts do not affect each other", func(ctx context.Context, s *stepSuite) error {
 			return together(parallel, func(i int) error { return s.succeeds(ctx, fmt.Sprintf("op-parallel-%d", i)) })

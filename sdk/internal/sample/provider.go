@@ -33,7 +33,7 @@ type configMap struct {
 // Validate checks the configuration, and that the ConfigMap exists.
 func (Provider) Validate(_ context.Context, req *metricprovider.ValidateRequest) error {
 	block, err := config.Decode[providerConfig](req.Config)
-	if err != nil || block.From == "" {
+	if err != nil || block != (providerConfig{From: block.From}) {
 		return err
 	}
 	_, err = read(req.Target, block, req.Inputs)
@@ -100,6 +100,10 @@ func (Provider) Cancel(context.Context, *metricprovider.CancelRequest) (*metricp
 }
 
 func read(target plugin.Target, block providerConfig, in *objects.Inputs) (*objects.Typed[configMap], error) {
+	if block.From == "" {
+		return nil, plugin.InvalidConfig("from", "is required where there is no value")
+	}
+
 	return objects.Get[configMap](in, objects.Need{
 		Kind: "ConfigMap", Versions: []string{"v1"}, Namespace: target.Namespace, Name: block.From,
 	})
