@@ -15,8 +15,9 @@ help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## Build the controller and the bundled plugins into bin/.
+build: ## Build the controller, the bundled plugins and plugin-conformance into bin/.
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/controller ./cmd/controller
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/plugin-conformance ./cmd/plugin-conformance
 	@for p in $(BUNDLED); do echo "building plugin $$p"; CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/plugins/$$p ./plugins/$$p || exit 1; done
 
 .PHONY: control-plane
