@@ -35,6 +35,7 @@ func run() error {
 	flag.BoolVar(&cfg.LeaderElect, "leader-elect", true, "take turns with other replicas through a lease")
 	flag.IntVar(&metrics, "metricsPort", 8090, "port of /metrics; 0 turns it off")
 	flag.IntVar(&health, "healthzPort", 8080, "port of /healthz and /readyz; 0 turns it off")
+	flag.StringVar(&cfg.ProfileAddress, "pprof-address", "", "host:port of net/http/pprof, such as 127.0.0.1:6060; empty turns it off")
 	flag.IntVar(&cfg.Threads, "rollout-threads", 10, "rollouts, analysis runs and experiments reconciled at once, each")
 	flag.Float64Var(&cfg.QPS, "qps", 0, "requests a second to the API server; 0 leaves it to the server's priority and fairness")
 	flag.IntVar(&cfg.Burst, "burst", 0, "requests at once under --qps; 0 means twice --qps")

@@ -161,11 +161,30 @@ func (a *Actor) patch(ctx context.Context, kind string, obj client.Object, versi
 	if err != nil {
 		return fmt.Errorf("encode patch of %s %s: %w", kind, obj.GetName(), err)
 	}
-	if err := a.Writer.Patch(ctx, obj, client.RawPatch(types.MergePatchType, raw)); err != nil {
+	answer, err := a.answerTo(obj)
+	if err == nil {
+		err = a.Writer.Patch(ctx, answer, client.RawPatch(types.MergePatchType, raw))
+	}
+	if err != nil {
 		return fmt.Errorf("patch %s %s/%s: %w", kind, obj.GetNamespace(), obj.GetName(), err)
 	}
-	a.Memory.Wrote(kind, obj)
+	obj.SetResourceVersion(answer.ResourceVersion)
+	a.Memory.Wrote(kind, answer)
 	return nil
+}
+
+// answerTo is where the answer to a patch of the object goes. Nothing but the
+// metadata of it is looked at, so nothing else is asked for: a Rollout is mostly
+// its pod template, and both sides would encode it for each of the thirteen
+// writes of an update.
+func (a *Actor) answerTo(obj client.Object) (*metav1.PartialObjectMetadata, error) {
+	gvk, err := a.Writer.GroupVersionKindFor(obj)
+	if err != nil {
+		return nil, err
+	}
+	answer := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: obj.GetNamespace(), Name: obj.GetName()}}
+	answer.SetGroupVersionKind(gvk)
+	return answer, nil
 }
 
 // delete removes exactly the object the plan saw.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -26,8 +25,11 @@ func (a *Actor) WriteStatus(ctx context.Context, ro *v1alpha1.Rollout, status v1
 	if err != nil {
 		return fmt.Errorf("encode status of Rollout %s/%s: %w", ro.Namespace, ro.Name, err)
 	}
-	written := &v1alpha1.Rollout{ObjectMeta: metav1.ObjectMeta{Namespace: ro.Namespace, Name: ro.Name}}
-	if err := a.Writer.Status().Patch(ctx, written, client.RawPatch(types.MergePatchType, patch)); err != nil {
+	written, err := a.answerTo(ro)
+	if err == nil {
+		err = a.Writer.Status().Patch(ctx, written, client.RawPatch(types.MergePatchType, patch))
+	}
+	if err != nil {
 		return fmt.Errorf("write status of Rollout %s/%s: %w", ro.Namespace, ro.Name, err)
 	}
 	a.Memory.Wrote("Rollout", written)

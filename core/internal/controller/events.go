@@ -25,6 +25,11 @@ const (
 	// eventWindow is how many events of one writer are inside client-go's
 	// broadcaster, which drops what comes when it holds 1,000.
 	eventWindow = 500
+	// eventMemory is how many kinds of events each writer remembers in each of
+	// the correlator's caches, to count one up that is repeated. The eight hold
+	// together what one of client-go's would (4,096), else they are a tenth of
+	// the heap.
+	eventMemory = 512
 	// eventPatience is how long the recorder goes on writing what is queued when
 	// the controller ends.
 	eventPatience = 5 * time.Second
@@ -49,7 +54,7 @@ func NewEvents(scheme *runtime.Scheme, client typedcorev1.EventsGetter, log logr
 	for i := range e.writers {
 		w := &eventWriter{
 			broadcaster: record.NewBroadcaster(),
-			correlator:  record.NewEventCorrelatorWithOptions(record.CorrelatorOptions{BurstSize: 500, MaxEvents: 500}),
+			correlator:  record.NewEventCorrelatorWithOptions(record.CorrelatorOptions{BurstSize: 500, MaxEvents: 500, LRUCacheSize: eventMemory}),
 			sink:        &typedcorev1.EventSinkImpl{Interface: client.Events("")},
 			window:      make(chan struct{}, eventWindow),
 			ended:       make(chan struct{}),

@@ -68,6 +68,9 @@ type Options struct {
 	// MetricsAddress and HealthAddress are host:port; empty turns each off.
 	MetricsAddress string
 	HealthAddress  string
+	// ProfileAddress is the host:port of net/http/pprof, which tells what the
+	// process does and holds; empty turns it off.
+	ProfileAddress string
 	// Threads is the number of objects of each kind reconciled at once. Zero
 	// means 10.
 	Threads int
@@ -154,6 +157,9 @@ func manager(o Options, cfg *rest.Config) (ctrl.Manager, error) {
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: scheme,
 		Logger: o.Log,
+
+		MapperProvider: mapper,
+
 		Cache:  cacheOptions(o, mine),
 		Client: client.Options{Cache: &client.CacheOptions{Unstructured: false}},
 
@@ -167,6 +173,7 @@ func manager(o Options, cfg *rest.Config) (ctrl.Manager, error) {
 
 		Metrics:                metricsserver.Options{BindAddress: orOff(o.MetricsAddress)},
 		HealthProbeBindAddress: orOff(o.HealthAddress),
+		PprofBindAddress:       o.ProfileAddress,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the controller: %w", err)

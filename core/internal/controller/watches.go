@@ -62,10 +62,10 @@ var _ source.Source = (*doorbell)(nil)
 // watchRollouts starts the controller of Rollouts: their own events, those of
 // what they own, and those of what they name.
 func watchRollouts(mgr ctrl.Manager, r *Rollouts, bell *doorbell, threads int) error {
-	reader := mgr.GetCache()
+	reader, first := mgr.GetCache(), &urgency{}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("rollout").
-		For(&v1alpha1.Rollout{}, builder.WithPredicates(announced(r))).
+		For(&v1alpha1.Rollout{}, builder.WithPredicates(announced(r), first.learns())).
 		Owns(&appsv1.ReplicaSet{}).
 		Owns(&v1alpha1.AnalysisRun{}, builder.WithPredicates(phaseChanged())).
 		Owns(&v1alpha1.Experiment{}, builder.WithPredicates(experimentChanged())).
@@ -75,7 +75,7 @@ func watchRollouts(mgr ctrl.Manager, r *Rollouts, bell *doorbell, threads int) e
 		Watches(&v1alpha1.ClusterAnalysisTemplate{}, naming(reader, templateIndex, func(client.Object) string { return anyTemplate })).
 		Watches(&v1alpha1.Rollout{}, rivals(reader)).
 		WatchesRawSource(bell).
-		WithOptions(controller.Options{MaxConcurrentReconciles: threads, RateLimiter: retries()}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: threads, RateLimiter: retries(), NewQueue: urgentQueue(first)}).
 		Complete(r)
 }
 
