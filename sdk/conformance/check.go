@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"fmt"
+	"testing"
 
 	"github.com/sluice-rollouts/sluice/sdk/plugin"
 	lifecyclev1 "github.com/sluice-rollouts/sluice/sdk/proto/sluice/plugin/lifecycle/v1"
@@ -70,6 +71,18 @@ func Check(ctx context.Context, launch Launcher, fixtures Fixtures) (Reports, er
 	}
 
 	return reports, nil
+}
+
+// TestPlugin runs Check as subtests, one for each service and case.
+func TestPlugin(t *testing.T, launch Launcher, fixtures Fixtures) {
+	t.Helper()
+	reports, err := Check(t.Context(), launch, fixtures)
+	if err != nil {
+		t.Fatalf("running the suites: %v", err)
+	}
+	for _, report := range reports {
+		t.Run(kindOf(report.Service), func(t *testing.T) { show(t, report, nil) })
+	}
 }
 
 // run runs the suite of a service; the zero Report if there is none for it.

@@ -129,7 +129,7 @@ func show(t *testing.T, report Report, err error) {
 		t.Run(result.Case, func(t *testing.T) {
 			switch result.Status {
 			case Failed:
-				t.Error(result.Detail)
+				t.Errorf("found: %s\ncure: %s", result.Detail, result.Cure)
 			case Skipped:
 				t.Skip(result.Detail)
 			case Passed:

@@ -175,6 +175,20 @@ func Held[T any](in *Inputs, group, kind string) ([]*Typed[T], error) {
 	return views[T](held)
 }
 
+// ParseAs reads an object from JSON with a view of it, for tests of code that takes one.
+func ParseAs[T any](raw []byte) (*Typed[T], error) {
+	object, err := Parse(raw)
+	if err != nil {
+		return nil, err
+	}
+	typed, err := views[T]([]*Object{object})
+	if err != nil {
+		return nil, err
+	}
+
+	return typed[0], nil
+}
+
 func views[T any](found []*Object) ([]*Typed[T], error) {
 	typed := make([]*Typed[T], 0, len(found))
 	for _, object := range found {
