@@ -109,6 +109,22 @@ func TestFaultsOfAnyPluginAreFound(t *testing.T) {
 	require.EqualError(t, err, "plugin sample refuses its process-level configuration: url: is required; give the fixture a `process` that the plugin accepts")
 }
 
+// A handshake written by hand, with the mistakes one makes.
+func TestStrangersAndChatterAreFound(t *testing.T) {
+	t.Parallel()
+
+	reports, err := conformance.Check(t.Context(), binary(t, "is open to strangers"), conformance.Fixtures{})
+	require.NoError(t, err)
+	var failed []string
+	for _, result := range reports.Failures() {
+		failed = append(failed, result.Case+": "+result.Detail)
+	}
+	assert.Equal(t, []string{
+		"only its host can talk to it: a client without a certificate was answered",
+		`nothing but the handshake is on standard output: it printed "Listening\n"`,
+	}, failed)
+}
+
 // What is not a plugin is told from what is one, with what it does instead.
 func TestWhatIsNoPlugin(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 
 	"github.com/sluice-rollouts/sluice/sdk/internal/sample"
@@ -13,6 +14,14 @@ import (
 
 func main() {
 	router := &sample.Router{}
+	if len(os.Args) > 1 && os.Args[1] == "is open to strangers" {
+		if err := serveOpen(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+
+		return
+	}
 	if len(os.Args) > 1 {
 		router.Fault = sample.Fault(os.Args[1])
 	}
