@@ -17,6 +17,7 @@ help: ## List the targets.
 .PHONY: build
 build: ## Build the controller, the bundled plugins and plugin-conformance into bin/.
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/controller ./cmd/controller
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X github.com/sluice-rollouts/sluice/cmd/kubectl-sluice/cli.Version=$(VERSION)' -o $(BIN)/kubectl-sluice ./cmd/kubectl-sluice
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/plugin-conformance ./cmd/plugin-conformance
 	@for p in $(BUNDLED); do echo "building plugin $$p"; CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/plugins/$$p ./plugins/$$p || exit 1; done
 
