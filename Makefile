@@ -15,7 +15,7 @@ help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## Build the controller, the bundled plugins and plugin-conformance into bin/.
+build: ## Build the controller, the CLI, the bundled plugins and plugin-conformance into bin/.
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/controller ./cmd/controller
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X github.com/sluice-rollouts/sluice/cmd/kubectl-sluice/cli.Version=$(VERSION)' -o $(BIN)/kubectl-sluice ./cmd/kubectl-sluice
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/plugin-conformance ./cmd/plugin-conformance
