@@ -37,6 +37,8 @@ type RouterFixture struct {
 	UnknownField, UnknownPath string
 	// Missing is a block that refers to an object that is not in Objects. Empty: Config, in an empty cluster.
 	Missing string
+	// MaxManagedRoutes is how many managed routes there can be at once in the data plane. Zero: no limit.
+	MaxManagedRoutes int
 	// Headers is what managed routes match. Nil: `x-conformance` exactly `canary`.
 	Headers []trafficrouter.HeaderMatch
 }
@@ -216,7 +218,9 @@ func (s *routerSuite) states() []state {
 		all = append(all, state{"canary a third and an experiment", traffic})
 	}
 
-	return all
+	return slices.DeleteFunc(all, func(st state) bool {
+		return s.fixture.MaxManagedRoutes > 0 && len(st.traffic.ManagedRoutes) > s.fixture.MaxManagedRoutes
+	})
 }
 
 type state struct {

@@ -28,6 +28,8 @@ type routerSession struct {
 	cluster *cluster
 	needs   []*typesv1.Need
 	names   []string
+	// releasing is what observations are told.
+	releasing bool
 }
 
 func (s *routerSuite) session() (*routerSession, error) {
@@ -110,7 +112,7 @@ func (s *routerSession) observe(ctx context.Context) (*routerv1.ObserveResponse,
 func (s *routerSession) observeRequest(inputs []*typesv1.NeedResult) *routerv1.ObserveRequest {
 	return &routerv1.ObserveRequest{
 		Target: s.target, Config: rawConfig(s.suite.fixture.Config), ManagedNames: s.names,
-		TotalWeight: s.suite.fixture.TotalWeight, Inputs: inputs,
+		TotalWeight: s.suite.fixture.TotalWeight, Releasing: s.releasing, Inputs: inputs,
 	}
 }
 
@@ -152,6 +154,7 @@ func (s *routerSession) stage(ctx context.Context, traffic *routerv1.Traffic, re
 // plane, observe.
 func (s *routerSession) settle(ctx context.Context, traffic trafficrouter.Traffic, release bool) error {
 	want := traffic.Proto()
+	s.releasing = release
 	if !s.suite.can(routerv1.Capability_CAPABILITY_OBSERVE) {
 		_, err := s.stage(ctx, want, release)
 

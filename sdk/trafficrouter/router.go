@@ -105,7 +105,9 @@ type ObserveRequest struct {
 	ManagedNames []string
 	// TotalWeight is what the observed weights are normalised to (see Normalize); never 0.
 	TotalWeight int32
-	Inputs      *objects.Inputs
+	// Releasing: nothing of the router is to be left; what it keeps while it is in use is residue now.
+	Releasing bool
+	Inputs    *objects.Inputs
 }
 
 // Observation is what the objects say.

@@ -156,6 +156,7 @@ func (s *server) Observe(ctx context.Context, in *routerv1.ObserveRequest) (*rou
 		Config:       in.GetConfig().GetJson(),
 		ManagedNames: in.GetManagedNames(),
 		TotalWeight:  cmp.Or(in.GetTotalWeight(), 100),
+		Releasing:    in.GetReleasing(),
 		Inputs:       inputs,
 	})
 	switch {

@@ -81,6 +81,7 @@ func (a *asking) observe(ctx context.Context, able bool) *rollout.Problem {
 				ManagedNames: a.block.ManagedNames,
 				Inputs:       inputs,
 				TotalWeight:  rollout.EnvelopeOf(a.ro).TotalWeight,
+				Releasing:    a.block.Releasing,
 			}
 			var problem *rollout.Problem
 			answer, problem = called(ctx, a, "observe/"+fingerprint, func(ctx context.Context) (rollout.ObserveAnswer, *rollout.Problem) {

@@ -161,6 +161,8 @@ type ObserveRequest struct {
 	Inputs       []NeedResult
 	// TotalWeight is what the answer is normalised to.
 	TotalWeight int32
+	// Releasing: nothing of the router is to be left.
+	Releasing bool
 }
 
 // ObserveAnswer is a validated answer of TrafficRouter.Observe.

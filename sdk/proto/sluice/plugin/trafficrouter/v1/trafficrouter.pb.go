@@ -452,7 +452,10 @@ type ObserveRequest struct {
 	// Answers to the needs last listed. Empty in the first call.
 	Inputs []*v1.NeedResult `protobuf:"bytes,4,rep,name=inputs,proto3" json:"inputs,omitempty"`
 	// What the weights of the answer are normalised to. Zero: 100.
-	TotalWeight   int32 `protobuf:"varint,5,opt,name=total_weight,json=totalWeight,proto3" json:"total_weight,omitempty"`
+	TotalWeight int32 `protobuf:"varint,5,opt,name=total_weight,json=totalWeight,proto3" json:"total_weight,omitempty"`
+	// The router is being released: whatever of it is left is residue, also what it would keep while it is in use. Older
+	// hosts never say so.
+	Releasing     bool `protobuf:"varint,6,opt,name=releasing,proto3" json:"releasing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -520,6 +523,13 @@ func (x *ObserveRequest) GetTotalWeight() int32 {
 		return x.TotalWeight
 	}
 	return 0
+}
+
+func (x *ObserveRequest) GetReleasing() bool {
+	if x != nil {
+		return x.Releasing
+	}
+	return false
 }
 
 // ObserveResponse is what the objects say. It counts only if every need it lists was among the inputs as SYNCED;
@@ -999,13 +1009,14 @@ const file_sluice_plugin_trafficrouter_v1_trafficrouter_proto_rawDesc = "" +
 	"\x06inputs\x18\x04 \x03(\v2\".sluice.plugin.types.v1.NeedResultR\x06inputs\"`\n" +
 	"\x10ValidateResponse\x122\n" +
 	"\x05needs\x18\x01 \x03(\v2\x1c.sluice.plugin.types.v1.NeedR\x05needs\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"\x87\x02\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\xa5\x02\n" +
 	"\x0eObserveRequest\x126\n" +
 	"\x06target\x18\x01 \x01(\v2\x1e.sluice.plugin.types.v1.TargetR\x06target\x129\n" +
 	"\x06config\x18\x02 \x01(\v2!.sluice.plugin.types.v1.RawConfigR\x06config\x12#\n" +
 	"\rmanaged_names\x18\x03 \x03(\tR\fmanagedNames\x12:\n" +
 	"\x06inputs\x18\x04 \x03(\v2\".sluice.plugin.types.v1.NeedResultR\x06inputs\x12!\n" +
-	"\ftotal_weight\x18\x05 \x01(\x05R\vtotalWeight\"\xa6\x03\n" +
+	"\ftotal_weight\x18\x05 \x01(\x05R\vtotalWeight\x12\x1c\n" +
+	"\treleasing\x18\x06 \x01(\bR\treleasing\"\xa6\x03\n" +
 	"\x0fObserveResponse\x122\n" +
 	"\x05needs\x18\x01 \x03(\v2\x1c.sluice.plugin.types.v1.NeedR\x05needs\x12D\n" +
 	"\bobserved\x18\x02 \x03(\v2(.sluice.plugin.trafficrouter.v1.ObservedR\bobserved\x12M\n" +
