@@ -16,7 +16,7 @@ help: ## List the targets.
 
 .PHONY: build
 build: ## Build the controller, the CLI, the bundled plugins and plugin-conformance into bin/.
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/controller ./cmd/controller
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/controller ./cmd/controller
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X github.com/sluice-rollouts/sluice/cmd/kubectl-sluice/cli.Version=$(VERSION)' -o $(BIN)/kubectl-sluice ./cmd/kubectl-sluice
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/plugin-conformance ./cmd/plugin-conformance
 	@for p in $(BUNDLED); do echo "building plugin $$p"; CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/plugins/$$p ./plugins/$$p || exit 1; done
@@ -33,8 +33,8 @@ test: control-plane ## Unit tests, conformance, a short simulation, tests on the
 
 .PHONY: e2e
 e2e: require ## Tests against real data planes (MESH=0: no istiod), crashes (MINUTES=15), plugin faults, Node.js (NODEJS=0: not).
-	@$(GO) run ./test/devcluster/cmd/devcluster build control-plane traefik prometheus $(if $(filter 0,$(MESH)),,istiod xdsclient)
-	SLUICE_E2E=1 $(GO) test -count=1 -timeout 20m $(if $(filter 0,$(MESH)),-skip Istiod) ./plugins/... ./test/devcluster/... ./test/e2e/stage/...
+	@$(GO) run ./test/devcluster/cmd/devcluster build control-plane traefik prometheus promtool $(if $(filter 0,$(MESH)),,istiod xdsclient)
+	SLUICE_E2E=1 $(GO) test -count=1 -timeout 20m $(if $(filter 0,$(MESH)),-skip Istiod) ./plugins/... ./test/devcluster/... ./test/e2e/stage/... ./test/monitoring
 	SLUICE_E2E=1 $(GO) test -count=1 -timeout 30m $(if $(filter 0,$(MESH)),-skip Istio) ./test/e2e/dataplane
 	@set -o pipefail; SLUICE_E2E=1 SLUICE_NODEJS=$(NODEJS) $(GO) test -count=1 -v -run Nodejs ./test/nodejs ./core/internal/plugins | grep -Ev '^ *=== | PASS: .*/'
 	@set -o pipefail; SLUICE_E2E=1 SLUICE_CRASH_MINUTES=$(or $(MINUTES),15) $(GO) test -count=1 -timeout 60m -run TestCrashes -parallel 12 -v ./test/e2e | grep -Ev '^ *=== | PASS: '

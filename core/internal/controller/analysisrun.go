@@ -107,7 +107,7 @@ func (r *AnalysisRuns) write(ctx context.Context, run *v1alpha1.AnalysisRun, sta
 
 // watchAnalysisRuns starts the controller of AnalysisRuns. The bell is rung by
 // results of calls, by plugins that became ready and by the broker.
-func watchAnalysisRuns(mgr ctrl.Manager, host *plugins.Host, measuring *Measuring, events AnalysisRunEvents, bell *doorbell, threads int) error {
+func watchAnalysisRuns(mgr ctrl.Manager, host *plugins.Host, measuring *Measuring, events AnalysisRunEvents, bell *doorbell, counters *Metrics, threads int) error {
 	calls := analysis.NewCalls(analysis.Options{
 		Providers: measuring,
 		Secrets:   secrets{mgr.GetAPIReader()},
@@ -132,10 +132,10 @@ func watchAnalysisRuns(mgr ctrl.Manager, host *plugins.Host, measuring *Measurin
 		For(&v1alpha1.AnalysisRun{}).
 		WatchesRawSource(bell).
 		WithOptions(controller.Options{MaxConcurrentReconciles: threads, RateLimiter: retries()}).
-		Complete(&AnalysisRuns{
+		Complete(counters.timed(v1alpha1.KindAnalysisRun, &AnalysisRuns{
 			Reader: mgr.GetCache(), Writer: mgr.GetClient(), Calls: calls,
 			Events: events, Written: &observe.Written{}, Now: time.Now, Forget: measuring.Forget,
-		})
+		}))
 }
 
 // secrets reads Secrets by name from the API server: they are in no cache, so

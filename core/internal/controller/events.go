@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/record"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 )
 
 // Bounds of the event recorder.
@@ -38,8 +40,9 @@ const (
 // Events is the one event recorder: client-go's, behind a queue that forgets
 // nothing. A controller that finds 5,000 Rollouts when it starts tells of each.
 type Events struct {
-	writers [eventWriters]*eventWriter
-	log     logr.Logger
+	writers  [eventWriters]*eventWriter
+	counters *Metrics // nil counts nothing
+	log      logr.Logger
 }
 
 var _ record.EventRecorder = (*Events)(nil)
@@ -49,8 +52,8 @@ var _ record.EventRecorder = (*Events)(nil)
 // of a rollout's events (21 in one abort and retry), and by default an eleventh
 // step within ten minutes would only be "combined from similar events". One
 // object may have 500 events at once, then one every five minutes.
-func NewEvents(scheme *runtime.Scheme, client typedcorev1.EventsGetter, log logr.Logger) *Events {
-	e := &Events{log: log}
+func NewEvents(scheme *runtime.Scheme, client typedcorev1.EventsGetter, counters *Metrics, log logr.Logger) *Events {
+	e := &Events{counters: counters, log: log}
 	for i := range e.writers {
 		w := &eventWriter{
 			broadcaster: record.NewBroadcaster(),
@@ -83,6 +86,9 @@ func (e *Events) Eventf(about runtime.Object, eventType, reason, format string, 
 // AnnotatedEventf implements record.EventRecorder.
 func (e *Events) AnnotatedEventf(about runtime.Object, annotations map[string]string, eventType, reason, format string, args ...any) {
 	message := fmt.Sprintf(format, args...)
+	if ro, ok := about.(*v1alpha1.Rollout); ok && e.counters != nil {
+		e.counters.events.WithLabelValues(ro.Namespace, eventType, reason).Inc()
+	}
 	w := e.writers[shard(about)]
 	w.add(func() { w.recorder.AnnotatedEventf(about, annotations, eventType, reason, "%s", message) })
 }

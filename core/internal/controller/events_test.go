@@ -56,7 +56,7 @@ func newMailbox(t *testing.T, answer func(int) error) (*mailbox, *Events) {
 	scheme := runtime.NewScheme()
 	require.NoError(t, v1alpha1.AddToScheme(scheme))
 	m := &mailbox{got: map[string][]string{}, answer: answer}
-	return m, NewEvents(scheme, m, logr.Discard())
+	return m, NewEvents(scheme, m, nil, logr.Discard())
 }
 
 func about(name string) *v1alpha1.Rollout {

@@ -84,7 +84,7 @@ func (r *Experiments) tell(ctx context.Context, s *experiment.Snapshot, events [
 
 // watchExperiments starts the controller of Experiments: their own events,
 // those of what they own, and those of the Rollout whose traffic they carry.
-func watchExperiments(mgr ctrl.Manager, events record.EventRecorder, threads int) error {
+func watchExperiments(mgr ctrl.Manager, events record.EventRecorder, counters *Metrics, threads int) error {
 	written := &observe.Written{}
 	r := &Experiments{
 		Reader:   mgr.GetCache(),
@@ -101,7 +101,7 @@ func watchExperiments(mgr ctrl.Manager, events record.EventRecorder, threads int
 		Owns(&corev1.Service{}).
 		Watches(&v1alpha1.Rollout{}, handler.EnqueueRequestsFromMapFunc(carriers(mgr.GetCache())), builder.WithPredicates(splitChanged())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: threads, RateLimiter: retries()}).
-		Complete(r)
+		Complete(counters.timed(v1alpha1.KindExperiment, r))
 }
 
 // carriers are the Experiments of a Rollout.

@@ -63,6 +63,7 @@ func (r *Rollouts) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	}
 	plan := r.checked(ctx, snapshot, decide.Decide(snapshot))
 	out := r.Actor.Do(ctx, snapshot, plan)
+	journal(ctx, snapshot, plan, out)
 	rec := recording.Of(snapshot, plan, out)
 	r.tell(ctx, &ro, rec.Done)
 	if err := r.write(ctx, snapshot, &rec, out); err != nil {
@@ -96,6 +97,7 @@ func (r *Rollouts) write(ctx context.Context, s *rollout.Snapshot, rec *recordin
 		if err := r.Actor.WriteStatus(ctx, s.Rollout, rec.Status, out); err != nil {
 			return err
 		}
+		r.Metrics.Ended(s.Rollout, rec.Status)
 	}
 	r.kept.forget(key)
 	r.tell(ctx, s.Rollout, rec.Edges)

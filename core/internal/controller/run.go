@@ -71,9 +71,14 @@ type Options struct {
 	// ProfileAddress is the host:port of net/http/pprof, which tells what the
 	// process does and holds; empty turns it off.
 	ProfileAddress string
-	// Threads is the number of objects of each kind reconciled at once. Zero
-	// means 10.
-	Threads int
+	// Threads is the number of Rollouts reconciled at once, AnalysisThreads that
+	// of AnalysisRuns and ExperimentThreads that of Experiments. Zero means 10.
+	Threads, AnalysisThreads, ExperimentThreads int
+	// LeaseDuration, RenewDeadline and RetryPeriod pace the lease of LeaderElect.
+	// Zero means 15 s, 10 s and 2 s.
+	LeaseDuration, RenewDeadline, RetryPeriod time.Duration
+	// Version is told in the metrics; empty means "dev".
+	Version string
 	Log     logr.Logger
 }
 
@@ -87,8 +92,20 @@ func (o Options) checked() (Options, error) {
 	case o.QPS < 0 || o.Burst < 0:
 		return o, fmt.Errorf("core: Config.QPS %v and Config.Burst %d must not be negative; 0 means no limit", o.QPS, o.Burst)
 	}
-	if o.Threads == 0 {
-		o.Threads = 10
+	if o.Version == "" {
+		o.Version = "dev"
+	}
+	for _, threads := range []*int{&o.Threads, &o.AnalysisThreads, &o.ExperimentThreads} {
+		if *threads == 0 {
+			*threads = 10
+		}
+	}
+	for limit, normal := range map[*time.Duration]time.Duration{
+		&o.LeaseDuration: 15 * time.Second, &o.RenewDeadline: 10 * time.Second, &o.RetryPeriod: 2 * time.Second,
+	} {
+		if *limit == 0 {
+			*limit = normal
+		}
 	}
 	return o, nil
 }
@@ -123,6 +140,11 @@ func Run(ctx context.Context, o Options) error {
 	mgr, err := manager(o, cfg)
 	if err != nil {
 		return err
+	}
+	counters.info.WithLabelValues(o.Version).Set(1)
+	objects := &Inventory{reader: mgr.GetCache(), leading: mgr.Elected()}
+	if metrics.Registry.Register(objects) == nil { // else another controller of this process tells
+		defer metrics.Registry.Unregister(objects)
 	}
 	if err := index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
@@ -168,6 +190,9 @@ func manager(o Options, cfg *rest.Config) (ctrl.Manager, error) {
 		LeaderElection:                o.LeaderElect,
 		LeaderElectionID:              leaseName(o.InstanceID),
 		LeaderElectionNamespace:       o.Namespace,
+		LeaseDuration:                 &o.LeaseDuration,
+		RenewDeadline:                 &o.RenewDeadline,
+		RetryPeriod:                   &o.RetryPeriod,
 		LeaderElectionReleaseOnCancel: true, // Run ends right after, so the next leader need not wait
 		GracefulShutdownTimeout:       &grace,
 

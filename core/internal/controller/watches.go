@@ -76,7 +76,7 @@ func watchRollouts(mgr ctrl.Manager, r *Rollouts, bell *doorbell, threads int) e
 		Watches(&v1alpha1.Rollout{}, rivals(reader)).
 		WatchesRawSource(bell).
 		WithOptions(controller.Options{MaxConcurrentReconciles: threads, RateLimiter: retries(), NewQueue: urgentQueue(first)}).
-		Complete(r)
+		Complete(r.Metrics.timed(v1alpha1.KindRollout, r))
 }
 
 // retries paces passes that fail, as Argo Rollouts does: at once, then up to

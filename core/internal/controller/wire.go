@@ -46,7 +46,7 @@ func wire(o Options, cfg *rest.Config, mgr ctrl.Manager, counters *Metrics) (*wi
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
-	recorder := NewEvents(mgr.GetScheme(), clients.CoreV1(), o.Log.WithName("events"))
+	recorder := NewEvents(mgr.GetScheme(), clients.CoreV1(), counters, o.Log.WithName("events"))
 	host, err := newHost(o, recorder, mgr.GetAPIReader())
 	if err != nil {
 		return nil, err
@@ -106,10 +106,10 @@ func wire(o Options, cfg *rest.Config, mgr ctrl.Manager, counters *Metrics) (*wi
 	if err := watchLeftovers(o, mgr, recorder); err != nil {
 		return nil, err
 	}
-	if err := watchAnalysisRuns(mgr, host, measuring, recorder, runs, o.Threads); err != nil {
+	if err := watchAnalysisRuns(mgr, host, measuring, recorder, runs, counters, o.AnalysisThreads); err != nil {
 		return nil, fmt.Errorf("watch analysis runs: %w", err)
 	}
-	if err := watchExperiments(mgr, recorder, o.Threads); err != nil {
+	if err := watchExperiments(mgr, recorder, counters, o.ExperimentThreads); err != nil {
 		return nil, fmt.Errorf("watch experiments: %w", err)
 	}
 	return &wired{host: host, events: recorder}, nil

@@ -18,6 +18,11 @@ import (
 // only when status says already that they are meant.
 const RuleIntent = "intent"
 
+// Rules are the names of all rules.
+func Rules() []string {
+	return []string{"I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", RuleIntent}
+}
+
 // Violation is one broken rule.
 type Violation struct {
 	// Rule is I1 to I9, or RuleIntent.

@@ -61,6 +61,12 @@ var (
 		},
 		expected: 3 * time.Minute,
 	}
+	// Promtool checks Prometheus's rules.
+	Promtool = &Program{
+		Name: "promtool", file: "promtool", dir: "test/components/prometheus",
+		pkg:  "github.com/prometheus/prometheus/cmd/promtool",
+		tags: "remove_all_sd,enable_kubernetes_sd", expected: time.Minute,
+	}
 	// Istiod is Istio's control plane.
 	Istiod = &Program{
 		Name: "istiod", file: "istiod", dir: "test/components/istiod",

@@ -197,7 +197,7 @@ func (c *Controller) start(ctx context.Context) error {
 	}
 	c.process = c.stage.Cluster.Command(context.Background(), filepath.Join(c.stage.bin, "controller"),
 		"--kubeconfig="+c.kubeconfig, "--namespace="+c.Namespace, "--instance-id="+c.Instance,
-		"--plugin-dir="+c.pluginDir, "--leader-elect="+strconv.FormatBool(c.lease), "--metricsPort="+port, "--healthzPort=0", "--pprof-address="+os.Getenv("SLUICE_PPROF"))
+		"--plugin-dir="+c.pluginDir, "--leader-elect="+strconv.FormatBool(c.lease), "--metricsPort="+port, "--healthzPort=0", "--enable-pprof-address="+os.Getenv("SLUICE_PPROF"))
 	c.process.Stdout, c.process.Stderr = log, log
 	c.process.Env = append(os.Environ(), "TMPDIR="+c.tempDir)
 	if err := c.process.Start(); err != nil {

@@ -41,18 +41,30 @@ func (c *Controller) Counters(t testing.TB) Counters {
 	return out
 }
 
-func (c *Controller) counters(ctx context.Context) (Counters, error) {
+// Families are all metrics of the controller, by name.
+func (c *Controller) Families(t testing.TB) map[string]*dto.MetricFamily {
+	t.Helper()
+	out, err := c.families(t.Context())
+	require.NoError(t, err, "read the controller's metrics")
+	return out
+}
+
+func (c *Controller) families(ctx context.Context) (map[string]*dto.MetricFamily, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.metrics+"/metrics", nil)
 	if err != nil {
-		return Counters{}, err
+		return nil, err
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return Counters{}, err
+		return nil, err
 	}
 	defer func() { _ = res.Body.Close() }()
 	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(res.Body)
+	return parser.TextToMetricFamilies(res.Body)
+}
+
+func (c *Controller) counters(ctx context.Context) (Counters, error) {
+	families, err := c.families(ctx)
 	if err != nil {
 		return Counters{}, err
 	}
@@ -95,7 +107,9 @@ func sum(family *dto.MetricFamily, labels ...string) map[string]float64 {
 				values[i] = l.GetValue()
 			}
 		}
-		out[strings.Join(values, " ")] += m.GetCounter().GetValue()
+		if n := m.GetCounter().GetValue(); n != 0 {
+			out[strings.Join(values, " ")] += n
+		}
 	}
 	return out
 }

@@ -1,7 +1,7 @@
 // Command devcluster builds the programs of a development cluster ahead of time,
 // and runs one for playing with.
 //
-//	devcluster build [control-plane|traefik|prometheus|kubectl|all]…
+//	devcluster build [control-plane|traefik|prometheus|promtool|kubectl|all]…
 //	devcluster up [-nodes N]
 package main
 
@@ -27,6 +27,7 @@ var programs = []struct {
 	{"control-plane", foreign.ControlPlane},
 	{"traefik", foreign.Traefik},
 	{"prometheus", foreign.Prometheus},
+	{"promtool", foreign.Promtool},
 	{"kubectl", foreign.Kubectl},
 	{"istiod", foreign.Istiod},
 	{"xdsclient", foreign.XDSClient},
