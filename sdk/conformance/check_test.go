@@ -63,16 +63,16 @@ func TestCheckWithoutAFixture(t *testing.T) {
 func TestCheckFindsAFault(t *testing.T) {
 	t.Parallel()
 
-	fixture := routerFixture()
-	reports, err := conformance.Check(t.Context(), inProcess(sample.LeavesRoutes), conformance.Fixtures{Router: &fixture})
+	fixture, other := gateFixture(), routerFixture()
+	reports, err := conformance.Check(t.Context(), gateLauncher("leaves a mark"), conformance.Fixtures{Step: &fixture})
 	require.NoError(t, err)
-	assert.Equal(t, conformance.Failed, statuses(reports)["TrafficRouter: a release leaves nothing"])
+	assert.Equal(t, conformance.Failed, statuses(reports)["Step: a step that was successful is undone by an abort"])
 	var text strings.Builder
 	require.NoError(t, reports.Text(&text))
-	assert.Contains(t, text.String(), "  FAIL  a release leaves nothing\n          found: releas")
-	assert.Contains(t, text.String(), "          cure:  With the intent release, stable gets everything")
+	assert.Contains(t, text.String(), "  FAIL  a step that was successful is undone by an abort\n          found: after the abort")
+	assert.Contains(t, text.String(), "          cure:  Abort undoes what Run has done")
 
-	_, err = conformance.Check(t.Context(), conformance.InProcess(gateInfo(), step.Service(gate{})), conformance.Fixtures{Router: &fixture})
+	_, err = conformance.Check(t.Context(), conformance.InProcess(gateInfo(), step.Service(gate{})), conformance.Fixtures{Router: &other})
 	require.ErrorContains(t, err, "the fixture is for a traffic router, and the plugin offers [sluice.plugin.step.v1.Step] only")
 }
 
@@ -123,6 +123,23 @@ func TestStrangersAndChatterAreFound(t *testing.T) {
 		"only its host can talk to it: a client without a certificate was answered",
 		`nothing but the handshake is on standard output: it printed "Listening\n"`,
 	}, failed)
+}
+
+// A plugin that does not survive a call: the case says how it ended, and the rest is not run into the void.
+func TestAPluginThatEndsIsTold(t *testing.T) {
+	t.Parallel()
+
+	fixture := routerFixture()
+	reports, err := conformance.Check(t.Context(), binary(t, string(sample.Ends)), conformance.Fixtures{Router: &fixture})
+	require.NoError(t, err)
+	failures := reports.Failures()
+	require.Len(t, failures, 1)
+	assert.Equal(t, "an observation has no effect and names places and claims", failures[0].Case)
+	assert.Contains(t, failures[0].Detail, "the plugin ended (exit status 2); it said last: panic: goodbye")
+	assert.Contains(t, failures[0].Cure, "survives every call")
+	last := reports[1].Results[len(reports[1].Results)-1]
+	assert.Equal(t, conformance.Skipped, last.Status)
+	assert.Equal(t, `the plugin did not survive "an observation has no effect and names places and claims"`, last.Detail)
 }
 
 // What is not a plugin is told from what is one, with what it does instead.

@@ -107,7 +107,7 @@ func checkIntroduction(ctx context.Context, launch Launcher, config string) (Rep
 
 	return Report{
 		Plugin: described.GetName(), Version: described.GetVersion(), Service: lifecyclev1.Lifecycle_ServiceDesc.ServiceName,
-		Results: runChecks(ctx, suite, "", introductionChecks()),
+		Results: runChecks(ctx, conn, suite, "", introductionChecks()),
 	}, serviceNames(described), nil
 }
 

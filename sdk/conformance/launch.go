@@ -60,7 +60,7 @@ func InProcess(info plugin.Info, services ...plugin.Service) Launcher {
 			return nil, fmt.Errorf("dialing in process: %w", err)
 		}
 
-		return &Connection{Conn: conn, Close: func() {
+		return &Connection{Conn: bounded{conn}, Close: func() {
 			_ = conn.Close() // It is in memory.
 			server.Stop()
 		}}, nil
@@ -94,7 +94,7 @@ func binaryWithin(limit time.Duration, path string, args ...string) Launcher {
 		if err != nil {
 			return nil, fmt.Errorf("making a directory for the socket: %w", err)
 		}
-		var log io.Writer = io.Discard
+		log := io.Discard
 		if os.Getenv("SLUICE_CONFORMANCE_LOG") != "" {
 			log = os.Stderr
 		}
@@ -109,6 +109,9 @@ func binaryWithin(limit time.Duration, path string, args ...string) Launcher {
 			UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: dir},
 			GRPCDialOptions:  handshake.ClientOptions(),
 			Logger:           hclog.NewNullLogger(),
+			// go-plugin's server sends what a plugin in Go prints over the connection.
+			SyncStdout: log,
+			SyncStderr: io.MultiWriter(&proc.stderr, log),
 			RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, socketDir string) (runner.Runner, error) {
 				proc.socketDir = socketDir
 				proc.cmd.Dir = dir
@@ -130,7 +133,7 @@ func binaryWithin(limit time.Duration, path string, args ...string) Launcher {
 			return nil, fmt.Errorf("%s: %w", path, proc.explain(err))
 		}
 
-		return &Connection{Conn: conn, Close: kill, process: proc}, nil
+		return &Connection{Conn: bounded{conn}, Close: kill, process: proc}, nil
 	}
 }
 

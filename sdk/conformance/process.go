@@ -23,8 +23,11 @@ import (
 // handshakeLimit bounds the first line a plugin prints, as in the host.
 const handshakeLimit = 64 << 10
 
-// saidLimit is how much of what a plugin prints is kept for the report.
-const saidLimit = 2 << 10
+// How much of what a plugin prints is kept, and how much of it is quoted.
+const (
+	saidLimit  = 64 << 10
+	quoteLimit = 2 << 10
+)
 
 // drainLimit is how long output is read after a process has ended: a grandchild could hold the pipe open for ever.
 const drainLimit = time.Second
@@ -200,7 +203,7 @@ func (p *process) explain(err error) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	said := strings.TrimSpace(p.stderr.String())
+	said := p.stderr.words()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return errors.New("it cannot be run: the interpreter its first line names is not there")
@@ -291,6 +294,18 @@ func (t *tail) String() string {
 	defer t.mu.Unlock()
 
 	return strings.ToValidUTF8(string(t.kept), "?")
+}
+
+// words are what a sentence can hold: the end of what was written, or the beginning of a Go program's panic.
+func (t *tail) words() string {
+	said := strings.TrimSpace(t.String())
+	if i := strings.LastIndex(said, "panic: "); i >= 0 {
+		said = said[i:]
+
+		return strings.ToValidUTF8(said[:min(len(said), quoteLimit)], "")
+	}
+
+	return strings.ToValidUTF8(said[max(0, len(said)-quoteLimit):], "")
 }
 
 // cut bounds what is quoted from a plugin.

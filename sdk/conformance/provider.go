@@ -93,7 +93,7 @@ func MetricProvider(ctx context.Context, launch Launcher, fixture ProviderFixtur
 	for _, capability := range answer.GetCapabilities() {
 		report.Capabilities = append(report.Capabilities, capability.String())
 	}
-	report.Results = runChecks(ctx, suite, unfit, providerChecks())
+	report.Results = runChecks(ctx, conn, suite, unfit, providerChecks())
 
 	return report, nil
 }

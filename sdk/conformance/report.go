@@ -12,6 +12,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -93,13 +94,15 @@ var anyBlock = map[string]bool{
 	caseHealth: true, caseUnknown: true, caseSums: true,
 }
 
-// runChecks runs the cases in order. Unfit is why only those of anyBlock can be run; "": all can.
-func runChecks[S any](ctx context.Context, suite S, unfit string, checks []check[S]) []Result {
+// runChecks runs the cases in order. Unfit is why only those of anyBlock can be run; "": all can. When the plugin does not
+// survive a case, that is its result, and the rest is skipped.
+func runChecks[S any](ctx context.Context, conn *Connection, suite S, unfit string, checks []check[S]) []Result {
 	results := make([]Result, 0, len(checks))
+	lost := ""
 	for _, c := range checks {
 		result := Result{Case: c.name, Status: Passed}
-		if unfit != "" && !anyBlock[c.name] {
-			result.Status, result.Detail = Skipped, unfit
+		if lost != "" || unfit != "" && !anyBlock[c.name] {
+			result.Status, result.Detail = Skipped, cmp.Or(lost, unfit)
 			results = append(results, result)
 
 			continue
@@ -112,6 +115,11 @@ func runChecks[S any](ctx context.Context, suite S, unfit string, checks []check
 			result.Status, result.Detail = Skipped, err.Error()[len(errSkip.Error())+2:]
 		case err != nil:
 			result.Status, result.Detail, result.Cure = Failed, err.Error(), cures[c.name]
+			if gone := conn.gone(ctx); gone != nil {
+				result.Detail = gone.Error() + "\n" + result.Detail
+				result.Cure = "A plugin survives every call: correct what ended it, and recover from panics in the handler of a call."
+				lost = fmt.Sprintf("the plugin did not survive %q", c.name)
+			}
 		}
 		results = append(results, result)
 	}

@@ -83,7 +83,7 @@ func TrafficRouter(ctx context.Context, launch Launcher, fixture RouterFixture) 
 	for _, capability := range answer.GetCapabilities() {
 		report.Capabilities = append(report.Capabilities, capability.String())
 	}
-	report.Results = runChecks(ctx, suite, unfit, routerChecks())
+	report.Results = runChecks(ctx, conn, suite, unfit, routerChecks())
 
 	return report, nil
 }

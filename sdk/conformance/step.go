@@ -91,7 +91,7 @@ func Step(ctx context.Context, launch Launcher, fixture StepFixture) (Report, er
 	for _, capability := range answer.GetCapabilities() {
 		report.Capabilities = append(report.Capabilities, capability.String())
 	}
-	report.Results = runChecks(ctx, suite, unfit, stepChecks())
+	report.Results = runChecks(ctx, conn, suite, unfit, stepChecks())
 
 	return report, nil
 }

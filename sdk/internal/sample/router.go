@@ -37,6 +37,7 @@ const (
 	WritesTwice      Fault = "writes one object twice in an answer"
 	TouchesStatus    Fault = "writes the status"
 	Panics           Fault = "panics"
+	Ends             Fault = "ends its process in Observe"
 )
 
 // Info introduces the sample plugin.
@@ -111,6 +112,10 @@ func (r *Router) Validate(_ context.Context, req *trafficrouter.ValidateRequest)
 
 // Observe reads the weights of the rule.
 func (r *Router) Observe(_ context.Context, req *trafficrouter.ObserveRequest) (*trafficrouter.Observation, error) {
+	if r.Fault == Ends {
+		go panic("goodbye") // in a goroutine of its own, where nobody recovers it
+		select {}
+	}
 	route, main, canary, err := r.find(req.Target, req.Config, req.Inputs)
 	if err != nil {
 		return nil, err
@@ -250,7 +255,7 @@ func (r *Router) misbehave(route *objects.Typed[Route], req *trafficrouter.Route
 		return !req.Release
 	case WritesTwice:
 		return true
-	case None, LeavesRoutes, LenientConfig, IgnoresMissing, RemembersWeights, Panics:
+	case None, LeavesRoutes, LenientConfig, IgnoresMissing, RemembersWeights, Panics, Ends:
 	}
 
 	return false
