@@ -177,13 +177,19 @@ type RouterStatus struct {
 	Intended *TrafficWeights `json:"intended,omitempty"`
 	// IntendedRoutes are the managed routes that go with Intended, by name and a
 	// digest of what they do. Only for routers that cannot be observed, like the
-	// two fields that follow.
+	// four fields that follow.
 	IntendedRoutes []string `json:"intendedRoutes,omitempty"`
 	// Acknowledged is the split the router last took on. Nil before the first
 	// one, and when it took it on with another Config.
 	Acknowledged *TrafficWeights `json:"acknowledged,omitempty"`
 	// AcknowledgedRoutes are the managed routes that go with Acknowledged.
 	AcknowledgedRoutes []string `json:"acknowledgedRoutes,omitempty"`
+	// Unacknowledged are the splits the router was asked for before Intended
+	// without an answer: each of them may be in place. Empty when an answer to
+	// Intended, or to what came before it, is known.
+	Unacknowledged []TrafficWeights `json:"unacknowledged,omitempty"`
+	// UnacknowledgedRoutes are the managed routes that went with Unacknowledged.
+	UnacknowledgedRoutes []string `json:"unacknowledgedRoutes,omitempty"`
 	// Since is when Intended was recorded.
 	Since *metav1.Time `json:"since,omitempty"`
 	// SettledSince is since when the observation equals Intended. Nil while it

@@ -2709,6 +2709,18 @@ func (in *RouterStatus) DeepCopyInto(out *RouterStatus) {
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
+	if in.Unacknowledged != nil {
+		in, out := &in.Unacknowledged, &out.Unacknowledged
+		*out = make([]TrafficWeights, len(*in))
+		for i := range *in {
+			(*in)[i].DeepCopyInto(&(*out)[i])
+		}
+	}
+	if in.UnacknowledgedRoutes != nil {
+		in, out := &in.UnacknowledgedRoutes, &out.UnacknowledgedRoutes
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.Since != nil {
 		in, out := &in.Since, &out.Since
 		*out = (*in).DeepCopy()

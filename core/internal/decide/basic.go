@@ -181,7 +181,7 @@ func (p *planner) lowestBasic(rs *appsv1.ReplicaSet) int32 {
 			What: fmt.Sprintf("ReplicaSet %s is lowered to %d when the pods of all revisions are known", rs.Name, to)})
 		return from
 	case to == 0 && p.lastResort(rs):
-		return from
+		return 1 // services() moves the name first; the others may be there already to make room
 	}
 	return to
 }

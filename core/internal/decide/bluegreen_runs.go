@@ -16,7 +16,7 @@ var analysisTitle = map[string]string{
 // complete, and the one after it when users reach the new revision. A pod that
 // is lost afterwards does not end a run.
 func (p *planner) runsBlueGreen() {
-	p.plan.PreRun, p.plan.PostRun = p.currentRun(v1alpha1.RolloutTypePrePromotion), p.currentRun(v1alpha1.RolloutTypePostPromotion)
+	p.plan.PreRun, p.plan.PostRun = p.carriedRun(v1alpha1.RolloutTypePrePromotion), p.carriedRun(v1alpha1.RolloutTypePostPromotion)
 	if !p.analysing() || p.veto || p.ro.Spec.Paused || p.moved() || len(p.ro.Status.PauseConditions) > 0 || len(p.s.Routers) > 0 || p.fast() {
 		return
 	}

@@ -56,7 +56,12 @@ func (p *planner) drainOthers() {
 	}
 	var kept int32
 	for _, rs := range p.others {
-		if rollout.SpecReplicas(rs) == 0 || !p.idle(rs) {
+		nobody := p.want == 0 && p.quiet() && p.drained() // is served, whatever the names select
+		if rollout.SpecReplicas(rs) == 0 {
+			continue
+		}
+		if !nobody && !p.idle(rs) {
+			p.undelay(rs)
 			continue
 		}
 		kept++
@@ -65,6 +70,16 @@ func (p *planner) drainOthers() {
 		} else {
 			p.drain(rs, delay)
 		}
+	}
+}
+
+// undelay drops a deadline from before traffic came back, by a hand-edited route
+// for instance: the delay counts from when it leaves again.
+func (p *planner) undelay(rs *appsv1.ReplicaSet) {
+	_, has := rs.Annotations[v1alpha1.AnnotationScaleDownDeadline]
+	if has && p.s.TrafficKnown() && p.s.HashWeight(rollout.Hash(rs)) > 0 && !p.writes(rs) {
+		n := rollout.SpecReplicas(rs)
+		p.add(p.update(rs, n, n, map[string]*string{v1alpha1.AnnotationScaleDownDeadline: nil}))
 	}
 }
 

@@ -99,5 +99,5 @@ func (p *planner) routePods() int32 {
 	if len(p.opened()) == 0 {
 		return 0
 	}
-	return min(1, p.want)
+	return p.atLeast(min(1, p.want))
 }

@@ -13,6 +13,9 @@ import (
 func (p *planner) position() {
 	st := p.ro.Status
 	switch {
+	case p.promoted() && p.veto && (st.Abort || st.AbortedAt != nil):
+		// The steps may be others than those the index counts: it waits.
+		p.move(rollout.Transition{Kind: rollout.TransitionForgetAbort, Index: st.CurrentStepIndex})
 	case p.promoted() && (st.Abort || st.AbortedAt != nil):
 		p.move(rollout.Transition{Kind: rollout.TransitionForgetAbort, Index: p.end()})
 	case p.initial() && (st.Abort || st.AbortedAt != nil):

@@ -22,8 +22,8 @@ func (p *planner) routers() {
 		if !r.Known() {
 			p.blind = true
 		}
-		if again := r.Observation.Recheck; again > 0 {
-			p.wake(p.s.Now.Add(again))
+		if r.Capabilities.Observe {
+			p.recheck(r)
 		}
 	}
 	p.blind = p.blind || !p.s.TrafficKnown()
@@ -43,6 +43,13 @@ func (p *planner) routers() {
 		return slices.Compare([]string{string(a.Reason), a.What}, []string{string(b.Reason), b.What})
 	})
 	p.remember()
+}
+
+// recheck comes back when the router wants to be asked again.
+func (p *planner) recheck(r rollout.Router) {
+	if again := r.Observation.Recheck; again > 0 {
+		p.wake(p.s.Now.Add(again))
+	}
 }
 
 // misnamed reports that the Services were renamed while traffic was split
@@ -165,6 +172,7 @@ func (p *planner) entry(r rollout.Router, stored *v1alpha1.RouterStatus) v1alpha
 		if !rollout.SameConfig(stored.Config, r.Config) {
 			entry.Config = r.Config
 			entry.Acknowledged, entry.AcknowledgedRoutes = nil, nil // it was another block that was acknowledged
+			entry.Unacknowledged, entry.UnacknowledgedRoutes = nil, nil
 		}
 	}
 	entry.Holds = nil
@@ -246,6 +254,17 @@ func (p *planner) released(r rollout.Router) bool {
 		return true
 	}
 	return r.Problem == nil && left(r) && p.converged(r)
+}
+
+// leaving reports that some router has yet to give all it routes to the stable
+// name, which takes all pods.
+func (p *planner) leaving() bool {
+	for _, r := range p.s.Routers {
+		if r.Releasing && !p.released(r) {
+			return true
+		}
+	}
+	return false
 }
 
 // left reports that the objects of a releasing router are as if it had never

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"strconv"
+	"strings"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,8 +23,8 @@ func (p *planner) runs() {
 		return
 	}
 	p.plan.PreRun, p.plan.PostRun = nil, nil
-	p.plan.StepRun = p.currentRun(v1alpha1.RolloutTypeStep)
-	p.plan.BackgroundRun = p.currentRun(v1alpha1.RolloutTypeBackground)
+	p.plan.StepRun = p.carriedRun(v1alpha1.RolloutTypeStep)
+	p.plan.BackgroundRun = p.carriedRun(v1alpha1.RolloutTypeBackground)
 	if !p.analysing() {
 		p.plan.StepRun, p.plan.BackgroundRun = nil, nil
 	} else if !p.veto && !p.ro.Spec.Paused {
@@ -72,9 +73,9 @@ func (p *planner) startBackground() {
 	}
 }
 
-// needsRun: there is none, or a person resumed after an inconclusive one.
+// needsRun: there is none, it is gone, or a person resumed after an inconclusive one.
 func (p *planner) needsRun(run *v1alpha1.RolloutAnalysisRunStatus) bool {
-	return run == nil || run.Status == v1alpha1.AnalysisPhaseInconclusive && p.resumedInconclusive()
+	return run == nil || p.run(run.Name) == nil || run.Status == v1alpha1.AnalysisPhaseInconclusive && p.resumedInconclusive()
 }
 
 // currentRun is the run status names, with the phase the run has now; nil when
@@ -89,6 +90,27 @@ func (p *planner) currentRun(kind string) *v1alpha1.RolloutAnalysisRunStatus {
 		return nil
 	}
 	return &v1alpha1.RolloutAnalysisRunStatus{Name: run.Name, Status: run.Status.Phase, Message: run.Status.Message}
+}
+
+// carriedRun is currentRun, or the name alone of one that is not there: a cache
+// may be behind, and without its name its verdict would be that of a stranger.
+func (p *planner) carriedRun(kind string) *v1alpha1.RolloutAnalysisRunStatus {
+	if run := p.currentRun(kind); run != nil {
+		return run
+	}
+	named, base := runOf(&p.ro.Status, kind), p.runName("")
+	switch kind {
+	case v1alpha1.RolloutTypeStep:
+		base = p.runName(strconv.Itoa(p.index))
+	case v1alpha1.RolloutTypePrePromotion:
+		base = p.runName("pre")
+	case v1alpha1.RolloutTypePostPromotion:
+		base = p.runName("post")
+	}
+	if named == nil || p.run(named.Name) != nil || named.Name != base && !strings.HasPrefix(named.Name, base+".") {
+		return nil
+	}
+	return named.DeepCopy()
 }
 
 func (p *planner) runName(index string) string {

@@ -66,6 +66,9 @@ func (p *planner) floor(rs *appsv1.ReplicaSet, target int32) int32 {
 	if (rs != p.stableRS || target < p.want) && !(p.quiet() && p.drained()) { // a router that is leaving may still serve it
 		return from
 	}
+	if rs == p.stableRS && target < p.want && p.leaving() {
+		return from
+	}
 	if p.dynamic() && rs == p.stableRS && target < p.want && p.s.ServiceHash(p.canary.StableService) != p.stable {
 		return from // its name has yet to move there, with all it carries
 	}

@@ -2,6 +2,7 @@ package decide
 
 import (
 	"fmt"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 
@@ -48,7 +49,7 @@ func (p *planner) leftBehind() bool {
 // adopted only when the revision is fully available; one that selects another
 // revision moves only while it carries nothing (I6).
 func (p *planner) point(name string, rs *appsv1.ReplicaSet) {
-	if name == "" {
+	if name == "" || p.pointed(name) {
 		return
 	}
 	svc := p.s.Services[name]
@@ -84,6 +85,14 @@ func (p *planner) point(name string, rs *appsv1.ReplicaSet) {
 		From:            from,
 		To:              rollout.Hash(rs),
 		Claim:           svc.Annotations[v1alpha1.AnnotationManagedBy] != p.ro.Name,
+	})
+}
+
+// pointed: a name that an invalid spec uses twice is pointed once.
+func (p *planner) pointed(name string) bool {
+	return slices.ContainsFunc(p.plan.Ops, func(op rollout.Op) bool {
+		o, ok := op.(rollout.PointService)
+		return ok && o.Name == name
 	})
 }
 

@@ -41,7 +41,11 @@ func (p *planner) canaryTarget() int32 {
 	case p.initial() && !p.ro.Spec.Paused:
 		return p.want
 	case p.plan.Invalid != "" && !p.aborted():
-		// What it serves it goes on serving, also when spec.replicas grows.
+		// What it serves it goes on serving, also when spec.replicas grows,
+		// unless a person wants nothing to happen.
+		if p.ro.Spec.Paused {
+			return min(now, most)
+		}
 		return max(min(now, most), served)
 	case p.aborted() && p.dynamic() && p.canary.AbortScaleDownDelaySeconds == nil:
 		return min(now, max(p.podsFor(p.retreat()), served)) // pod by pod, as traffic leaves

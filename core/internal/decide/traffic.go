@@ -3,11 +3,9 @@ package decide
 import (
 	"fmt"
 	"hash/fnv"
-	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
@@ -16,6 +14,9 @@ import (
 // traffic decides the one weight all routers should carry now and asks those
 // that carry another one to change.
 func (p *planner) traffic() {
+	if p.s.TotalWeight() <= 0 {
+		return // nobody can say what a share of nothing is
+	}
 	if len(p.active()) == 0 {
 		p.plan.Weights = nil
 	} else if !p.initial() && p.stableRS != nil && !p.misnamed() {
@@ -141,6 +142,7 @@ func (p *planner) route(r rollout.Router, weight int32) {
 				EndedBy: "the data plane accepting the route", Blocking: p.overdue(r)})
 			if !r.Capabilities.Observe {
 				p.ask(r, want, true)
+				p.recheck(r)
 			}
 		}
 		return
@@ -172,41 +174,6 @@ func (p *planner) ask(r rollout.Router, want rollout.Traffic, verify bool) {
 }
 
 func opRoute(r rollout.Router) rollout.OpID { return "route/" + rollout.OpID(r.Plugin) }
-
-// needsIntent: effects outside the API server are repeated after a crash only
-// if the API says that they were meant.
-func (p *planner) needsIntent(r rollout.Router) bool {
-	return r.Capabilities.ExternalEffects || !r.Capabilities.Observe
-}
-
-// intend notes what the router is asked for; the routes only where status is all
-// that is known of it.
-func (p *planner) intend(r rollout.Router, want rollout.Traffic) {
-	entry := p.remembered(r)
-	if entry == nil {
-		return
-	}
-	if !r.Capabilities.Observe {
-		entry.IntendedRoutes = rollout.Contents(want.Managed)
-	}
-	weights := weightsOf(want)
-	if sameWeights(entry.Intended, weights) {
-		return
-	}
-	now := metav1.NewTime(p.s.Now.Truncate(time.Second))
-	entry.Intended, entry.Since = &weights, &now
-}
-
-// intended reports that status already says what the router is asked for.
-func (p *planner) intended(r rollout.Router, want rollout.Traffic) bool {
-	stored := p.stored(r)
-	return sameWeights(stored.Intended, weightsOf(want)) &&
-		(r.Capabilities.Observe || slices.Equal(stored.IntendedRoutes, rollout.Contents(want.Managed)))
-}
-
-func sameWeights(a *v1alpha1.TrafficWeights, b v1alpha1.TrafficWeights) bool {
-	return a != nil && a.Canary == b.Canary && a.Stable == b.Stable && slices.Equal(a.Additional, b.Additional)
-}
 
 // mayRoute holds a raise back until the revision that gets more has the pods
 // for it, and a return to stable until stable can take it (I2, I9).

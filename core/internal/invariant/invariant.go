@@ -106,6 +106,9 @@ func (c *checker) raises(o rollout.RouteTraffic) {
 		if hash == "" && rs == nil {
 			continue // a Service of the user's own selector reaches every pod
 		}
+		if d.Role == rollout.RoleStable && int64(d.Weight) <= c.lowest(o.Router, d)+c.shared(o) {
+			continue // what an experiment gives back has nowhere else to go: its pods end
+		}
 		need := c.pods(d)
 		nowhere := d.Role == rollout.RoleStable && c.want > 0 && have == 0 && c.source(o) > 0
 		if c.enough(have, need) && !nowhere || d.Role == rollout.RoleStable && have >= max(1, c.source(o)) {
@@ -153,29 +156,6 @@ func (c *checker) lowest(r rollout.Router, d rollout.Destination) int64 {
 	return low
 }
 
-// source is how many pods serve the traffic that would return to stable.
-func (c *checker) source(o rollout.RouteTraffic) int64 {
-	for _, d := range o.Desired.Destinations {
-		if d.Role == rollout.RoleCanary {
-			return int64(rollout.Available(c.s.ByHash(c.s.ServiceHash(d.Service))))
-		}
-	}
-	return 0
-}
-
-// pods a destination needs: rounded up where it is new, down where traffic
-// comes back to stable, as Argo Rollouts' own arithmetic does.
-func (c *checker) pods(d rollout.Destination) int64 {
-	if d.Role == rollout.RoleStable {
-		return int64(d.Weight) * c.want / c.total
-	}
-	n := c.least((int64(d.Weight)*c.want + c.total - 1) / c.total)
-	if asked := c.scaled(c.s.ServiceHash(d.Service)); asked != nil {
-		return min(n, *asked)
-	}
-	return n
-}
-
 func (c *checker) enough(have, need int64) bool {
 	canary := c.s.Rollout.Spec.Strategy.Canary
 	if canary == nil || canary.ReplicaProgressThreshold == nil || canary.ReplicaProgressThreshold.Value < 0 {
@@ -220,7 +200,7 @@ func (c *checker) lowers(o rollout.UpdateReplicaSet) {
 		c.broken("I9", o, "%s is lowered to %d while traffic is unknown", o.Name, o.To)
 		return
 	}
-	share := max(c.s.HashWeight(hash), c.arriving(hash))
+	share := min(c.total, max(c.s.HashWeight(hash), c.arriving(hash)))
 	need := (share*c.want + c.total - 1) / c.total
 	if n := c.scaled(hash); n != nil {
 		need = min(need, *n)

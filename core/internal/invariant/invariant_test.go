@@ -53,6 +53,14 @@ func (sc *scene) pods(hash string, spec, available int32) {
 		Spec:       appsv1.ReplicaSetSpec{Replicas: &spec}, Status: appsv1.ReplicaSetStatus{AvailableReplicas: available}})
 }
 
+// leaves lets a router give everything to the stable name while stable follows
+// its traffic.
+func (sc *scene) leaves() {
+	sc.s.Rollout.Spec.Strategy.Canary.DynamicStableScale = true
+	sc.plan.Ops = append(sc.plan.Ops, rollout.ReleaseTraffic{Identity: rollout.Identity{OpID: "release"},
+		Release: rollout.Release{TotalWeight: 100, StableService: "stable", CanaryService: "canary"}})
+}
+
 func (sc *scene) points(service, hash string) {
 	sc.s.Services[service] = &corev1.Service{Spec: corev1.ServiceSpec{Selector: map[string]string{v1alpha1.LabelPodTemplateHash: hash}}}
 	if hash == "" {
@@ -282,6 +290,9 @@ func TestEachRuleCanBreak(t *testing.T) {
 		{"I3", "pods of traffic that arrives with its name in the same plan",
 			func(sc *scene) { sc.dynamicArrival(1) },
 			func(sc *scene) { sc.dynamicArrival(2) }},
+		{"I3", "pods of traffic that a router leaves to stable in the same plan",
+			func(sc *scene) { sc.resize("old", 2); sc.leaves() },
+			func(sc *scene) { sc.s.Rollout.Spec.Strategy.Canary.DynamicStableScale = true; sc.resize("old", 2) }},
 		{"I8", "more pods than setCanaryScale asks for",
 			func(sc *scene) { sc.scales(6); sc.resize("new", 7) },
 			func(sc *scene) { sc.scales(6); sc.resize("new", 6) }},

@@ -89,12 +89,16 @@ func (c *checker) scaled(hash string) *int64 {
 	return &n
 }
 
-// arriving is the weight of the Services that the plan points at the revision.
+// arriving is the weight of the Services that the plan points at the revision,
+// and that of routers which leave everything to its Service.
 func (c *checker) arriving(hash string) int64 {
 	var most int64
 	for _, op := range c.plan.Ops {
 		if o, ok := op.(rollout.PointService); ok && o.To == hash {
 			most = max(most, c.s.ServiceWeight(o.Name))
+		}
+		if o, ok := op.(rollout.ReleaseTraffic); ok && hash != "" && c.s.ServiceHash(o.Release.StableService) == hash {
+			most = max(most, c.total)
 		}
 	}
 	return most
@@ -131,4 +135,45 @@ func (c *checker) ceiling(o rollout.UpdateReplicaSet) {
 	if canary := c.s.Rollout.Spec.Strategy.Canary; o.To > o.From && int64(o.To) > most && (canary == nil || canary.MinPodsPerReplicaSet == nil) {
 		c.broken("I8", o, "%s is raised to %d above spec.replicas %d", o.Name, o.To, c.want)
 	}
+}
+
+// shared is the least weight any place takes from experiments.
+func (c *checker) shared(o rollout.RouteTraffic) int64 {
+	var keeps int64
+	for _, d := range o.Desired.Destinations {
+		if d.Role == rollout.RoleExperiment {
+			keeps += int64(d.Weight)
+		}
+	}
+	least := c.total
+	for _, at := range o.Router.Observation.Observed {
+		least = min(least, at.Traffic.Weight(rollout.RoleExperiment)-keeps)
+	}
+	if len(o.Router.Observation.Observed) == 0 {
+		return 0
+	}
+	return max(0, least)
+}
+
+// source is how many pods serve the traffic that would return to stable.
+func (c *checker) source(o rollout.RouteTraffic) int64 {
+	for _, d := range o.Desired.Destinations {
+		if d.Role == rollout.RoleCanary {
+			return int64(rollout.Available(c.s.ByHash(c.s.ServiceHash(d.Service))))
+		}
+	}
+	return 0
+}
+
+// pods a destination needs: rounded up where it is new, down where traffic
+// comes back to stable, as Argo Rollouts' own arithmetic does.
+func (c *checker) pods(d rollout.Destination) int64 {
+	if d.Role == rollout.RoleStable {
+		return int64(d.Weight) * c.want / c.total
+	}
+	n := c.least((int64(d.Weight)*c.want + c.total - 1) / c.total)
+	if asked := c.scaled(c.s.ServiceHash(d.Service)); asked != nil {
+		return min(n, *asked)
+	}
+	return n
 }

@@ -21,10 +21,12 @@ func (r *recorder) acknowledged() {
 				weights := o.Weights
 				weights.Verified = verified(r.out.Converged[o.ID()])
 				e.Acknowledged, e.AcknowledgedRoutes = &weights, rollout.Contents(o.Desired.Managed)
+				e.Unacknowledged, e.UnacknowledgedRoutes = nil, nil
 			}
 		case rollout.ReleaseTraffic:
 			if e := entry(routers, o.Router); e != nil && !o.Router.Capabilities.Observe {
 				e.Intended, e.IntendedRoutes, e.Acknowledged, e.AcknowledgedRoutes = nil, nil, nil, nil
+				e.Unacknowledged, e.UnacknowledgedRoutes = nil, nil
 			}
 		}
 	}

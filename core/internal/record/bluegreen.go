@@ -27,7 +27,10 @@ func (r *recorder) blueGreenCounts() {
 	if bg.PreviewService != "" {
 		st.BlueGreen.PreviewSelector = r.selects(bg.PreviewService)
 	}
-	st.ReadyReplicas, st.AvailableReplicas, st.HPAReplicas = 0, 0, 0
+	st.ReadyReplicas, st.AvailableReplicas = 0, 0
+	if st.BlueGreen.ActiveSelector != "" {
+		st.HPAReplicas = 0 // else every pod counts, as status.selector says
+	}
 	if rs := r.s.ByHash(st.BlueGreen.ActiveSelector); rs != nil {
 		st.ReadyReplicas, st.AvailableReplicas, st.HPAReplicas = rs.Status.ReadyReplicas, rs.Status.AvailableReplicas, rs.Status.Replicas
 	}

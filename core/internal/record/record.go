@@ -201,7 +201,8 @@ func (r *recorder) verdict(kind string, before, now *v1alpha1.RolloutAnalysisRun
 
 // replaced reports that an inconclusive run has given way to another one.
 func replaced(before, after *v1alpha1.RolloutAnalysisRunStatus) bool {
-	return before != nil && after != nil && before.Name != after.Name
+	return before != nil && after != nil &&
+		(before.Name != after.Name || before.Status == v1alpha1.AnalysisPhaseInconclusive && after.Status == "") // made again under its name
 }
 
 func clearsStepRun(kind rollout.TransitionKind) bool {

@@ -12,20 +12,25 @@ import (
 const verifyAgain = 10 * time.Second
 
 // Remember is the observation of a router that cannot observe: what it last
-// acknowledged and what it was last asked for, both from status, as two places.
-// Whatever compares with it, or takes the most of it, then counts both. The
-// fingerprint is left to the caller.
+// acknowledged, what it was last asked for, and what it was asked for in between
+// without an answer, all from status, each as a place. Whatever compares with it,
+// or takes the most of it, then counts all. The fingerprint is left to the
+// caller.
 func Remember(ro *v1alpha1.Rollout, block Block) Observation {
 	o := Observation{Convergence: ConvergenceUnknown}
 	entry := remembered(ro, block)
 	var asked, acknowledged *v1alpha1.TrafficWeights
-	var askedRoutes, routes []string
+	var askedRoutes, routes, unansweredRoutes []string
+	var unanswered []v1alpha1.TrafficWeights
 	switch {
 	case entry != nil:
 		asked, askedRoutes = entry.Intended, entry.IntendedRoutes
 		acknowledged, routes = entry.Acknowledged, entry.AcknowledgedRoutes
 	case !block.Releasing:
 		acknowledged = ro.Status.Canary.Weights // another controller's, before a migration
+	}
+	if entry != nil {
+		unanswered, unansweredRoutes = entry.Unacknowledged, entry.UnacknowledgedRoutes
 	}
 	total := (&Snapshot{Rollout: ro}).TotalWeight()
 	// What was not acknowledged by this config may not be in place: asking again
@@ -40,6 +45,9 @@ func Remember(ro *v1alpha1.Rollout, block Block) Observation {
 		if at.weights != nil {
 			o.Observed = append(o.Observed, Observed{Place: at.place, Traffic: trafficOf(*at.weights, at.routes, total), Residue: unsure})
 		}
+	}
+	for _, weights := range unanswered {
+		o.Observed = append(o.Observed, Observed{Place: "unacknowledged", Traffic: trafficOf(weights, unansweredRoutes, total), Residue: unsure})
 	}
 	if acknowledged != nil && acknowledged.Verified != nil {
 		o.Convergence = ConvergenceDone

@@ -13,32 +13,63 @@ import (
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 )
 
+// tempo is how wild a while is.
+type tempo struct {
+	// people is how many turns in a thousand somebody interferes, deaths how many
+	// the process dies.
+	people, deaths int
+	// late is the kind of object whose cache shows nothing; "" is none.
+	late kind
+}
+
+// tempos: where people interfere all the time, hardly any update gets anywhere.
+var tempos = []tempo{{people: 5, deaths: 5}, {people: 15, deaths: 15}, {people: 40, deaths: 5}, {people: 90, deaths: 30}}
+
 // Chaos plays n turns in an order nobody would choose: caches that lag, each
 // kind for itself, restarts before any write, people and faults at any moment.
 // Heal ends it.
 func (w *World) Chaos(r *rand.Rand, n int) {
+	t := tempos[r.Intn(len(tempos))]
 	for range n {
 		if w.Err != nil {
 			return
 		}
-		switch p := r.Intn(100); {
-		case p < 45:
-			w.deliver(kinds[r.Intn(len(kinds))])
-		case p < 70:
-			if w.queued {
-				w.pass()
-			}
-		case p < 88:
-			if at, ok := w.due(); ok {
-				w.advance(at)
-			}
-		case p < 89:
-			w.restart()
-		case p < 91:
-			w.CrashBefore = w.Writes + 1 + r.Intn(5)
-		default:
+		switch p := r.Intn(1000); {
+		case p < t.people:
 			w.disturb(r)
+		case p < t.people+t.deaths/2:
+			w.restart()
+		case p < t.people+t.deaths:
+			w.CrashBefore = w.Writes + 1 + r.Intn(5)
+		case p < t.people+t.deaths+20:
+			t.late = append(kinds, "", "", "")[r.Intn(len(kinds)+3)]
+		default:
+			w.stir(r, t)
 		}
+	}
+}
+
+// stir lets one thing happen that can: a cache shows a change, the controller
+// makes a pass, or time goes on.
+func (w *World) stir(r *rand.Rand, t tempo) {
+	var behind []kind
+	for _, k := range kinds {
+		if k != t.late && w.cache.pending(w.store, k) {
+			behind = append(behind, k)
+		}
+	}
+	at, due := w.due()
+	switch p := r.Intn(90); {
+	case p < 45 && len(behind) > 0:
+		w.deliver(behind[r.Intn(len(behind))])
+	case p < 70 && w.queued:
+		w.pass()
+	case due:
+		w.advance(at)
+	case len(behind) > 0:
+		w.deliver(behind[0])
+	default:
+		w.disturb(r) // at rest
 	}
 }
 
@@ -55,7 +86,11 @@ func (w *World) disturb(r *rand.Rand) {
 		return
 	}
 	version := versions[r.Intn(len(versions))]
-	switch r.Intn(27) {
+	switch r.Intn(30) {
+	case 27, 28:
+		w.disturbHPA(r)
+	case 29:
+		w.disturbSpec(r)
 	case 25:
 		w.disturbSteps(r)
 	case 0, 1:
@@ -135,10 +170,24 @@ func (w *World) disturbRouters(r *rand.Rand) {
 	})
 }
 
+// troubles of a router that answers.
+var troubles = []*rollout.Problem{nil, nil,
+	{Class: rollout.ProblemConflict, Reason: v1alpha1.ReasonRouteConflict, Message: "Rollout \"other\" drives the same rule", Retry: time.Minute},
+	{Class: rollout.ProblemRefused, Reason: "AccessDenied", Message: "the grant does not cover Route \"app\""},
+}
+
 func (w *World) disturbPlugin(r *rand.Rand) {
 	for _, name := range sortedKeys(w.Plugins) {
 		p := w.Plugins[name]
-		switch r.Intn(5) {
+		switch r.Intn(7) {
+		case 5:
+			p.Trouble = troubles[r.Intn(len(troubles))]
+			w.note(fmt.Sprintf("router plugin %s: %+v", name, p.Trouble))
+			w.PluginChanged()
+		case 6:
+			p.Plain = !p.Plain
+			w.note(fmt.Sprintf("a version of router plugin %s that routes by weight only: %v", name, p.Plain))
+			w.PluginChanged()
 		case 0:
 			w.PluginDown(name)
 		case 1, 2:
@@ -168,7 +217,11 @@ func (w *World) disturbSteps(r *rand.Rand) {
 
 // disturbObjects removes what a Rollout refers to, or puts it back.
 func (w *World) disturbObjects(r *rand.Rand) {
-	switch r.Intn(5) {
+	switch r.Intn(6) {
+	case 5:
+		w.Unmeasured = !w.Unmeasured
+		w.note(fmt.Sprintf("the metric plugin is away: %v", w.Unmeasured))
+		w.PluginChanged()
 	case 0:
 		w.note("a user deletes the analysis template")
 		w.must(w.store.remove(byUser, key{kindTemplate, Template}, "", ""))
@@ -215,11 +268,13 @@ func (w *World) putBack() {
 	}
 }
 
-// Heal ends every fault.
+// Heal ends every fault. What an analysis says is none.
 func (w *World) Heal() {
-	w.CrashBefore, w.MinAvailable = 0, 0
+	w.CrashBefore, w.MinAvailable, w.Unmeasured = 0, 0, false
+	w.correct()
+	w.PluginChanged()
 	for _, name := range sortedKeys(w.Plugins) {
-		w.Plugins[name].Refuse = 0
+		w.Plugins[name].Refuse, w.Plugins[name].Trouble, w.Plugins[name].Plain = 0, nil, false
 		w.PluginUp(name)
 	}
 	for _, p := range w.StepPlugins {
@@ -230,23 +285,27 @@ func (w *World) Heal() {
 			w.Recover(version)
 		}
 	}
+	if w.HPA != nil {
+		w.HPA.Wrong = 0
+		w.scaleChanged()
+	}
 	w.putBack()
+}
+
+// Finish does what a person would do until the Rollout is healthy: nothing that
+// holds it may be beyond their reach.
+func (w *World) Finish() {
 	w.Experiment = func(*v1alpha1.Experiment) Verdict {
 		return Verdict{Phase: v1alpha1.AnalysisPhaseSuccessful, After: 5 * time.Second}
 	}
 	w.Verdict = func(*v1alpha1.AnalysisRun) Verdict {
 		return Verdict{Phase: v1alpha1.AnalysisPhaseSuccessful, After: time.Second}
 	}
-}
-
-// Finish does what a person would do until the Rollout is healthy: nothing that
-// holds it may be beyond their reach.
-func (w *World) Finish() {
 	for range 40 {
 		w.Rest()
 		w.CheckRest()
 		ro := w.Rollout()
-		if w.Err != nil || ro.Status.Phase == v1alpha1.RolloutPhaseHealthy {
+		if w.Err != nil || ro.Status.Phase == v1alpha1.RolloutPhaseHealthy || w.Known != nil && w.Known(w.EndState()) {
 			return
 		}
 		switch {

@@ -206,6 +206,10 @@ func (w *World) observe(ro *v1alpha1.Rollout) (*rollout.Snapshot, error) {
 	for _, t := range list[*v1alpha1.AnalysisTemplate](w.cache.objects, kindTemplate) {
 		s.Templates[t.Name] = t
 	}
+	if w.Unmeasured {
+		s.Providers["prometheus"] = rollout.Problem{Class: rollout.ProblemUnavailable, Reason: v1alpha1.ReasonPluginUnavailable,
+			Message: "metric plugin \"prometheus\" is not installed; add it to the catalog"}
+	}
 	s.Routers = w.observeAll(ro)
 	s.StepPlugins = w.observeSteps(ro)
 	return s, nil

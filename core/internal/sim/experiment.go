@@ -98,6 +98,17 @@ func (w *World) judgeShare(ex *v1alpha1.Experiment, b Backend) {
 	}
 }
 
+// shareIn is the weight of experiments in a place.
+func (w *World) shareIn(p Place) int64 {
+	var sum int64
+	for _, b := range p.Backends {
+		if w.experimentOf(b.Service) != nil {
+			sum += int64(b.Weight)
+		}
+	}
+	return sum
+}
+
 // judgeEnd is S2: an Experiment is told to end when nothing goes to its pods.
 func (w *World) judgeEnd(ex *v1alpha1.Experiment) {
 	if left := w.weightOf(func(svc string) bool { return strings.HasPrefix(svc, ex.Name+"-exp-") }); left > 0 {

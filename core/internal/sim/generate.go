@@ -32,6 +32,7 @@ func RandomBasic(seed int64) (*World, *rand.Rand) {
 	canary.ScaleDownDelaySeconds = nil
 	randomLife(r, ro)
 	w.Create(ro)
+	w.randomHPA(r)
 	w.note("steps " + Describe(canary.Steps))
 	return w, r
 }
@@ -148,6 +149,7 @@ func Random(seed int64) (*World, *rand.Rand) {
 	}
 	w.alternatives(r, ro)
 	w.Create(ro)
+	w.randomHPA(r)
 	w.note("steps " + Describe(canary.Steps))
 	return w, r
 }
@@ -184,6 +186,9 @@ func randomFields(r *rand.Rand, canary *v1alpha1.CanaryStrategy) {
 	if r.Intn(6) == 0 {
 		canary.ReplicaProgressThreshold = &v1alpha1.ReplicaProgressThreshold{
 			Type: v1alpha1.ReplicaProgressThresholdPercent, Value: int32(50 + r.Intn(51))}
+		if r.Intn(2) == 0 {
+			canary.ReplicaProgressThreshold = &v1alpha1.ReplicaProgressThreshold{Type: v1alpha1.ReplicaProgressThresholdPods, Value: int32(1 + r.Intn(3))}
+		}
 	}
 	if r.Intn(4) == 0 {
 		canary.Analysis = &v1alpha1.RolloutAnalysisBackground{RolloutAnalysis: *Analysis().Analysis, StartingStep: number(3)}

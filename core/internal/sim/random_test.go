@@ -61,6 +61,10 @@ func number(t *testing.T, text string) int64 {
 func (random world) play(seed int64) *sim.World {
 	w, r := random(seed)
 	for range 1 + r.Intn(4) {
+		if r.Intn(2) == 0 { // an update is under way when it begins
+			w.Rest()
+			w.Deploy("v" + strconv.Itoa(1+r.Intn(4)))
+		}
 		w.Chaos(r, 100+r.Intn(400))
 		w.Heal()
 		w.Rest()

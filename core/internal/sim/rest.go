@@ -3,12 +3,17 @@ package sim
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 )
+
+// quietPasses at rest write nothing. No time passes between them and a pass
+// follows from what it sees, so that more of them would be the same ones.
+const quietPasses = 3
 
 // CheckRest fails the run unless the cluster, in which nothing happens by
 // itself any more, is in a state somebody can understand and end, and unless
@@ -25,12 +30,16 @@ func (w *World) CheckRest() {
 		w.failf("at rest, and %s", why)
 		return
 	}
+	if why := w.misscaled(); why != "" {
+		w.failf("at rest, and %s", why)
+		return
+	}
 	changes, writes := len(w.store.log), w.Writes
-	for range 20 {
+	for range quietPasses {
 		w.pass()
 	}
 	if len(w.store.log) != changes || w.Writes != writes {
-		w.failf("not quiet at rest: %d writes in 20 passes, the last plan is %s", w.Writes-writes, w.lastOps())
+		w.failf("not quiet at rest: %d writes in %d passes, the last plan is %s", w.Writes-writes, quietPasses, w.lastOps())
 	}
 }
 
@@ -62,10 +71,8 @@ func endless(ro *v1alpha1.Rollout) string {
 	if ro.Spec.Paused {
 		return ""
 	}
-	for _, c := range ro.Status.PauseConditions {
-		if c.Reason == v1alpha1.PauseReasonInconclusiveAnalysis || c.Reason == v1alpha1.PauseReasonInconclusiveExperiment {
-			return ""
-		}
+	if pausedFor(ro, v1alpha1.PauseReasonInconclusiveAnalysis) || pausedFor(ro, v1alpha1.PauseReasonInconclusiveExperiment) {
+		return ""
 	}
 	if bg := ro.Spec.Strategy.BlueGreen; bg != nil {
 		if len(ro.Status.PauseConditions) > 0 && !bg.AutoPromotionEnabledOrDefault() {
@@ -91,7 +98,7 @@ func (w *World) holds() string {
 
 func (w *World) faulty() bool {
 	for _, p := range w.Plugins {
-		if !p.Installed || !p.Up || p.Asking {
+		if !p.Installed || !p.Up || p.Asking || p.Trouble != nil || p.Plain {
 			return true
 		}
 	}
@@ -100,7 +107,7 @@ func (w *World) faulty() bool {
 			return true
 		}
 	}
-	return len(w.Broken) > 0
+	return len(w.Broken) > 0 || w.Unmeasured
 }
 
 // unfinished: where the revision serves everything, nothing else may be left.
@@ -148,7 +155,11 @@ func (w *World) superseded() string {
 	if w.Rollout().Spec.Paused {
 		return "" // a person wants nothing to happen
 	}
+	undecided := pausedFor(w.Rollout(), v1alpha1.PauseReasonInconclusiveAnalysis) && w.Rollout().Spec.Strategy.BlueGreen != nil
 	for _, rs := range list[*appsv1.ReplicaSet](w.store.live, kindReplicaSet) {
+		if undecided {
+			break // who decides may still want to go back
+		}
 		hash := rollout.Hash(rs)
 		if n := rollout.SpecReplicas(rs); n != 0 && hash != st.StableRS && hash != st.CurrentPodHash && hash != w.active() && !w.faulty() {
 			return fmt.Sprintf("%s is superseded and still has %d pods", rs.Name, n)
@@ -162,10 +173,14 @@ func (w *World) superseded() string {
 	if left := w.weightOf(func(svc string) bool { return w.experimentOf(svc) != nil }); left > 0 {
 		return fmt.Sprintf("experiments still have weight %d", left)
 	}
-	if left := w.leftRunning(); left != "" {
+	if left := w.leftRunning(fmt.Sprintf("/%s/%d/", st.CurrentPodHash, at(st.CurrentStepIndex))); left != "" {
 		return "nobody has ended the plugin step " + left
 	}
 	return ""
+}
+
+func pausedFor(ro *v1alpha1.Rollout, reason v1alpha1.PauseReason) bool {
+	return slices.ContainsFunc(ro.Status.PauseConditions, func(c v1alpha1.PauseCondition) bool { return c.Reason == reason })
 }
 
 func condition(ro *v1alpha1.Rollout, t v1alpha1.RolloutConditionType) *v1alpha1.RolloutCondition {

@@ -79,6 +79,8 @@ type Plugin struct {
 	Lag, Settle time.Duration
 	// Refuse makes the next Route calls fail.
 	Refuse int
+	// Trouble is what else keeps it from saying what it routes; nil for nothing.
+	Trouble *rollout.Problem
 	// External makes the core record its intent first.
 	External bool
 	// Blind plugins do not offer OBSERVE; they say with Route whether the data
@@ -111,7 +113,7 @@ func (w *World) observeAll(ro *v1alpha1.Rollout) []rollout.Router {
 func (w *World) observeRouter(ro *v1alpha1.Rollout, block rollout.Block) rollout.Router {
 	r := rollout.Router{Plugin: block.Plugin, Path: block.Path, Config: block.Config, Releasing: block.Releasing}
 	plugin := w.Plugins[block.Plugin]
-	if r.Problem = problemOf(plugin, block.Plugin); r.Problem != nil {
+	if r.Problem = problemOf(plugin, block.Plugin); r.Problem != nil && r.Problem.Class != rollout.ProblemConflict {
 		return r
 	}
 	r.Capabilities = rollout.Capabilities{Observe: !plugin.Blind, Experiments: !plugin.Plain, MaxWeight: true, ExternalEffects: plugin.External,
@@ -192,6 +194,8 @@ func problemOf(p *Plugin, name string) *rollout.Problem {
 	case !p.Up:
 		return &rollout.Problem{Class: rollout.ProblemUnavailable, Reason: v1alpha1.ReasonPluginUnavailable,
 			Message: fmt.Sprintf("router plugin %q does not answer; it is being restarted", name)}
+	case p.Trouble != nil:
+		return p.Trouble
 	case p.Asking:
 		return &rollout.Problem{Class: rollout.ProblemWaiting, Reason: v1alpha1.ReasonWaitingForPlugin,
 			Message: fmt.Sprintf("router plugin %q is being asked", name)}
@@ -244,6 +248,9 @@ func (w *World) route(r rollout.Router, want wanted, id rollout.OpID, out *rollo
 			route.Places[i].write(want)
 		}
 	})
+	if err == nil && !plugin.Blind {
+		w.wrote(obj) // as the real broker does
+	}
 	if route, ok := obj.(*Route); ok && plugin.Blind && !plugin.Silent {
 		out.Converged[id] = rollout.ConvergenceDone
 		if route.Programmed < route.Generation {

@@ -3,6 +3,7 @@ package sim
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
@@ -120,11 +121,12 @@ func (w *World) judgeCall(c rollout.StepCall) {
 	}
 }
 
-// leftRunning names an operation that nobody ended; "" when there is none.
-func (w *World) leftRunning() string {
+// leftRunning names an operation that nobody ended, other than that of the step
+// the Rollout is at; "" when there is none.
+func (w *World) leftRunning(current string) string {
 	for _, name := range sortedKeys(w.StepPlugins) {
 		for _, id := range sortedKeys(w.StepPlugins[name].operations) {
-			if op := w.StepPlugins[name].operations[id]; op.run == rollout.StepRunning && !op.stopped && !op.undone {
+			if op := w.StepPlugins[name].operations[id]; op.run == rollout.StepRunning && !op.stopped && !op.undone && !strings.Contains(id, current) {
 				return name + " " + id
 			}
 		}

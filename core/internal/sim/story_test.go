@@ -28,6 +28,7 @@ func TestStories(t *testing.T) {
 		workloadStories,
 		podStories,
 		blueGreenStories,
+		scaleStories,
 	) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()

@@ -238,8 +238,10 @@ func (w *World) PromoteFull() {
 
 // Scale sets spec.replicas.
 func (w *World) Scale(replicas int32) {
-	w.Edit(fmt.Sprintf("scales to %d", replicas), func(ro *v1alpha1.Rollout) { ro.Spec.Replicas = &replicas })
+	w.Edit(fmt.Sprintf("scales to %d", replicas), func(ro *v1alpha1.Rollout) { setReplicas(ro, replicas) })
 }
+
+func setReplicas(obj object, n int32) { obj.(*v1alpha1.Rollout).Spec.Replicas = &n }
 
 // SetPaused sets spec.paused.
 func (w *World) SetPaused(paused bool) {

@@ -36,6 +36,7 @@ func (w *World) SwitchStrategy() {
 	if next.Canary == nil && next.BlueGreen == nil {
 		return // this Rollout keeps its strategy
 	}
+	w.correct()
 	w.other = *w.Rollout().Spec.Strategy.DeepCopy()
 	what := "canary"
 	if next.BlueGreen != nil {

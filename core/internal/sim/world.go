@@ -36,6 +36,9 @@ type Options struct {
 	// Planner decides what happens; nil means decide.Decide. The bug museum
 	// puts broken ones here.
 	Planner func(*rollout.Snapshot) rollout.Plan
+	// Known reports that what follows a rest in this state, as EndState tells it,
+	// was played before; Finish ends there. Nil plays everything.
+	Known func(state string) bool
 	// Interrupt lets somebody act right before the controller's write with the
 	// number InterruptAt, between what it saw and what it does; 0 means never.
 	InterruptAt int
@@ -49,6 +52,10 @@ type World struct {
 	Plugins map[string]*Plugin
 	// StepPlugins by catalog name.
 	StepPlugins map[string]*StepPlugin
+	// HPA looks after spec.replicas; nil without one.
+	HPA *HPA
+	// Unmeasured means that the metric provider's plugin is away.
+	Unmeasured bool
 	// Broken names the versions whose pods never become available.
 	Broken map[string]bool
 
@@ -85,6 +92,10 @@ type World struct {
 	watch            watcher
 	// routed is what the weights of each place of a route add up to.
 	routed int32
+	// hidden is a kind whose cache shows nothing; "" is none.
+	hidden kind
+	// sound is the spec before a mistake that nobody has corrected yet.
+	sound *v1alpha1.RolloutSpec
 	// other is the strategy that SwitchStrategy puts in place.
 	other   v1alpha1.RolloutStrategy
 	journal journal
@@ -187,17 +198,29 @@ func (w *World) committed(c change) {
 	}
 	w.write(c)
 	w.judge(c)
+	if c.key.kind == kindRollout || c.key.kind == kindReplicaSet {
+		w.scaleChanged()
+	}
 	w.trackTraffic()
 }
 
 // deliver shows the controller the next change of a kind and queues the
 // Rollout.
 func (w *World) deliver(k kind) bool {
-	if !w.cache.deliver(w.store, k) {
+	if k == w.hidden || !w.cache.deliver(w.store, k) {
 		return false
 	}
 	w.queued = true
 	return true
+}
+
+// HideRuns keeps what happens to AnalysisRuns from the controller.
+func (w *World) HideRuns(hide bool) {
+	w.hidden = ""
+	if hide {
+		w.hidden = kindAnalysisRun
+	}
+	w.note(fmt.Sprintf("the controller's cache of AnalysisRuns shows changes: %v", !hide))
 }
 
 // PluginChanged tells the controller that a plugin has come or gone.
