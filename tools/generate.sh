@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 
 bin="${SLUICE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sluice}/tools"
 mkdir -p "$bin"
-for tool in buf protoc-gen controller-gen; do
+for tool in buf protoc-gen controller-gen crd-ref-docs; do
 	go -C "tools/$tool" build -o "$bin/" tool
 done
 PATH="$bin:$PATH"
@@ -22,11 +22,13 @@ generate() {
 	controller-gen paths=./core/api/... \
 		object output:object:dir="$1/core/api/v1alpha1" \
 		crd:maxDescLen=0,generateEmbeddedObjectMeta=true output:crd:dir="$1/deploy/crds"
+	crd-ref-docs --log-level=ERROR --source-path=core/api/v1alpha1 --config=tools/crd-ref-docs.yaml \
+		--renderer=markdown --max-depth=20 --output-path="$1/docs/reference.md"
 }
 
 # generated lists what is generated below the folder $1, and only that.
 generated() {
-	(cd "$1" && find core deploy/crds sdk/proto -name '*.pb.go' -o -name 'zz_generated.*.go' -o -name 'argoproj.io_*.yaml') | sort
+	(cd "$1" && find core deploy/crds docs sdk/proto -name '*.pb.go' -o -name 'zz_generated.*.go' -o -name 'argoproj.io_*.yaml' -o -path docs/reference.md) | sort
 }
 
 if [ "${1:-}" != --check ]; then
@@ -36,7 +38,7 @@ fi
 
 fresh="$(mktemp -d)"
 trap 'rm -rf "$fresh"' EXIT
-mkdir -p "$fresh/core/api/v1alpha1" "$fresh/deploy/crds" "$fresh/sdk/proto"
+mkdir -p "$fresh/core/api/v1alpha1" "$fresh/deploy/crds" "$fresh/docs" "$fresh/sdk/proto"
 generate "$fresh"
 stale=0
 for file in $( (generated . && generated "$fresh") | sort -u); do

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
@@ -22,4 +23,26 @@ func (a *App) ApplyStrictly(manifest string) {
 	_, err = a.stage.dynamic.Resource(version.WithResource(resource)).Namespace(a.Namespace).
 		Create(a.ctx, o, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict})
 	require.NoError(a.t, err, manifest)
+}
+
+// TryStrictly asks the API server whether it would accept the manifest, without
+// a field it does not know. For a kind that it does not serve it returns that
+// kind.
+func (a *App) TryStrictly(manifest string) (notServed string, err error) {
+	a.t.Helper()
+	o := parse(a.t, manifest)
+	o.SetNamespace("")
+	mapping, err := a.stage.Client.RESTMapper().RESTMapping(o.GroupVersionKind().GroupKind(), o.GroupVersionKind().Version)
+	if meta.IsNoMatchError(err) {
+		return o.GetAPIVersion() + " " + o.GetKind(), nil
+	}
+	require.NoError(a.t, err)
+	resource := a.stage.dynamic.Resource(mapping.Resource)
+	options := metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict, DryRun: []string{metav1.DryRunAll}}
+	if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
+		_, err = resource.Namespace(a.Namespace).Create(a.ctx, o, options)
+		return "", err
+	}
+	_, err = resource.Create(a.ctx, o, options)
+	return "", err
 }
