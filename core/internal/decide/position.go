@@ -172,18 +172,17 @@ func (p *planner) promote() {
 // complete finishes the current step when what it asks for is there.
 func (p *planner) complete() {
 	step := p.step()
-	var done bool
+	if step.SetCanaryScale != nil && !p.atDesired() || (step.SetHeaderRoute != nil || step.SetMirrorRoute != nil) && !p.routesServed() {
+		return
+	}
+	done := true // what stands beside these begins when they are there
 	switch {
 	case step.SetWeight != nil:
 		done = p.atDesired() && p.serves(*step.SetWeight)
-	case step.SetHeaderRoute != nil, step.SetMirrorRoute != nil:
-		done = p.routesServed()
 	case step.Experiment != nil:
 		done = p.experimentDone()
 	case step.Plugin != nil:
 		done = p.pluginDone(*step.Plugin)
-	case step.SetCanaryScale != nil:
-		done = p.atDesired()
 	case step.Pause != nil:
 		done = p.pauseOver(*step.Pause)
 	case step.Analysis != nil:

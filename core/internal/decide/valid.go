@@ -156,25 +156,30 @@ func (p *planner) validCanaryScale(at string, scale v1alpha1.SetCanaryScale) {
 func (p *planner) validSteps() {
 	for i, step := range p.steps() {
 		at := fmt.Sprintf("spec.strategy.canary.steps[%d]", i)
-		if n := kinds(step); n != 1 {
-			p.invalid(at, "sets %d step kinds; set exactly one, and use a list item for each step", n)
+		n, beside := kinds(step)
+		if n+beside == 0 {
+			p.invalid(at, "is empty; set what it is to do, such as setWeight")
 			return
 		}
+		if n > 1 {
+			p.invalid(at, "sets %d of setWeight, pause, analysis, experiment and plugin; set one, and use a list item for each step", n)
+			return
+		}
+		if step.SetCanaryScale != nil {
+			p.validCanaryScale(at+".setCanaryScale", *step.SetCanaryScale)
+		}
+		p.validRoutes(at, step)
 		switch {
 		case step.SetWeight != nil && (*step.SetWeight < 0 || *step.SetWeight > p.total):
 			p.invalid(at+".setWeight", "%d is not between 0 and %d", *step.SetWeight, p.total)
 		case step.Pause != nil && step.Pause.DurationSeconds() < 0:
 			p.invalid(at+".pause.duration", "%q is not a duration; use seconds or e.g. \"1h30m\"", step.Pause.Duration.String())
-		case step.SetHeaderRoute != nil, step.SetMirrorRoute != nil:
-			p.validRoute(at, step)
 		case step.Plugin != nil:
 			if step.Plugin.Name == "" {
 				p.invalid(at+".plugin.name", "is empty; name a step plugin, e.g. \"example/step\"")
 			}
 		case step.Experiment != nil:
 			p.validExperiment(at, i)
-		case step.SetCanaryScale != nil:
-			p.validCanaryScale(at+".setCanaryScale", *step.SetCanaryScale)
 		}
 		if p.plan.Invalid != "" {
 			return
@@ -182,15 +187,21 @@ func (p *planner) validSteps() {
 	}
 }
 
-func kinds(s v1alpha1.CanaryStep) int {
-	n := 0
-	for _, set := range []bool{s.SetWeight != nil, s.Pause != nil, s.Experiment != nil, s.Analysis != nil,
-		s.SetCanaryScale != nil, s.SetHeaderRoute != nil, s.SetMirrorRoute != nil, s.Plugin != nil} {
+// kinds counts what a step sets: what takes its course, of which there can be
+// one, and what is in force from there on, which may stand beside it, as Argo's
+// own examples have it.
+func kinds(s v1alpha1.CanaryStep) (n, beside int) {
+	for _, set := range []bool{s.SetWeight != nil, s.Pause != nil, s.Experiment != nil, s.Analysis != nil, s.Plugin != nil} {
 		if set {
 			n++
 		}
 	}
-	return n
+	for _, set := range []bool{s.SetCanaryScale != nil, s.SetHeaderRoute != nil, s.SetMirrorRoute != nil} {
+		if set {
+			beside++
+		}
+	}
+	return n, beside
 }
 
 // serviceRef is a field of the strategy that names a Service.

@@ -11,27 +11,26 @@ import (
 
 const trafficRoutingPath = "spec.strategy.canary.trafficRouting"
 
-// validRoute checks a setHeaderRoute or setMirrorRoute step; an empty match
+// validRoutes checks setHeaderRoute and setMirrorRoute of a step; an empty match
 // removes the route.
-func (p *planner) validRoute(at string, step v1alpha1.CanaryStep) {
-	name := ""
-	switch {
-	case step.SetHeaderRoute != nil:
-		at += ".setHeaderRoute"
-		name = step.SetHeaderRoute.Name
-		for i, m := range step.SetHeaderRoute.Match {
+func (p *planner) validRoutes(at string, step v1alpha1.CanaryStep) {
+	if route := step.SetHeaderRoute; route != nil {
+		at := at + ".setHeaderRoute"
+		for i, m := range route.Match {
 			p.validMatch(fmt.Sprintf("%s.match[%d].headerValue", at, i), m.HeaderValue, 1)
 			if m.HeaderName == "" {
 				p.invalid(fmt.Sprintf("%s.match[%d].headerName", at, i), "is empty; name the header")
 			}
 		}
-	case step.SetMirrorRoute != nil:
-		at += ".setMirrorRoute"
-		name = step.SetMirrorRoute.Name
-		p.validMirror(at, *step.SetMirrorRoute)
-	default:
-		return
+		p.validRouteName(at, route.Name)
 	}
+	if route := step.SetMirrorRoute; route != nil {
+		p.validMirror(at+".setMirrorRoute", *route)
+		p.validRouteName(at+".setMirrorRoute", route.Name)
+	}
+}
+
+func (p *planner) validRouteName(at, name string) {
 	tr := p.canary.TrafficRouting
 	switch {
 	case tr == nil:

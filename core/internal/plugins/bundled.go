@@ -15,6 +15,13 @@ var aliases = map[string]string{
 	"argoproj-labs/gatewayAPI": "gatewayapi",
 }
 
+// retired are routers of Argo Rollouts that no plugin stands in for, with what
+// to use instead.
+var retired = map[string]string{
+	"ambassador": "Use a gateway that serves Gateway API, with trafficRouting.plugins and argoproj-labs/gatewayAPI",
+	"appMesh":    "AWS ends App Mesh: use a mesh or gateway that serves Gateway API, with trafficRouting.plugins and argoproj-labs/gatewayAPI, or istio, or alb",
+}
+
 // canonical is the name under which the catalog keeps a plugin.
 func canonical(name string) string {
 	if to, ok := aliases[name]; ok {

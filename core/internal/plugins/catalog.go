@@ -225,6 +225,9 @@ func (c *catalog) lookup(kind Kind, name string) (*entry, *rollout.Problem) {
 	case l.refused != "":
 		return nil, unavailable("plugin %q cannot be used: %s", name, l.refused)
 	}
+	if instead, ok := retired[name]; ok && kind == KindTrafficRouter {
+		return nil, unavailable("router %q does not come with Sluice, and no plugin of that name is listed in the plugin ConfigMap. %s", name, instead)
+	}
 	return nil, unavailable("%s plugin %q is not installed: it is neither bundled nor listed in the plugin ConfigMap", kind, name)
 }
 

@@ -42,6 +42,11 @@ func TestHostWithoutPlugins(t *testing.T) {
 	assert.Equal(t, rollout.ProblemUnavailable, problem.Class)
 	assert.Equal(t, "PluginUnavailable", problem.Reason)
 	assert.Contains(t, problem.Message, `traffic router plugin "gatewayapi" is not installed`)
+	for _, name := range []string{"ambassador", "appMesh"} { // blocks of Argo's that nobody answers to
+		_, problem := w.Router(name)
+		require.NotNil(t, problem)
+		assert.Contains(t, problem.Message, "argoproj-labs/gatewayAPI", "what to use instead")
+	}
 
 	w.SetConfig(map[string]string{"trafficRouterPlugins": "{{{", "metricProviderPlugins": "[]"})
 	w.waitEvent(EventConfigRefused, "trafficRouterPlugins is not a YAML list")
