@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"sigs.k8s.io/yaml"
 )
 
 var (
@@ -172,4 +173,30 @@ func TestScanBundled(t *testing.T) {
 	files, err = scanBundled(filepath.Join(dir, "absent"))
 	require.NoError(t, err)
 	assert.Empty(t, files)
+}
+
+// The entries that the plugins to start from come with are entries.
+func TestEntriesOfThePluginExamples(t *testing.T) {
+	root := filepath.Join("..", "..", "..", "examples")
+	for file, want := range map[string]map[Kind]string{
+		"plugin-template/trafficrouter":  {KindTrafficRouter: "example/mesh-router"},
+		"plugin-template/metricprovider": {KindMetricProvider: "example/json-metrics"},
+		"plugin-template/step":           {KindStep: "example/approval"},
+		"plugin-nodejs":                  {KindTrafficRouter: "example/edge-router", KindMetricProvider: "example/json-metrics"},
+	} {
+		raw, err := os.ReadFile(filepath.Join(root, file, "config.yaml"))
+		require.NoError(t, err)
+		manifest, _, _ := strings.Cut(string(raw), "---\n")
+		var config struct {
+			Data map[string]string `json:"data"`
+		}
+		require.NoError(t, yaml.Unmarshal([]byte(manifest), &config))
+		cat := buildCatalog(config.Data, nil, nil, policy{})
+		assert.Empty(t, cat.complaints, file)
+		for kind, name := range want {
+			e, problem := cat.lookup(kind, name)
+			require.Nil(t, problem, "%s: %v", file, problem)
+			assert.Empty(t, e.argo, "it speaks gRPC")
+		}
+	}
 }

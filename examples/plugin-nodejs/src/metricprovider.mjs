@@ -23,7 +23,7 @@ async function measure({ path, field }, signal) {
   let answer, text;
   try {
     answer = await fetch(url, { signal, redirect: 'manual' });
-    text = await answer.text();
+    text = await bounded(answer);
   } catch (err) {
     throw unavailable(`asking ${url.host}: ${err.cause?.message ?? err.message}`);
   }
@@ -37,6 +37,18 @@ async function measure({ path, field }, signal) {
   }
   const value = field.split('.').reduce((node, key) => node?.[key], document);
   return typeof value === 'number' ? { value: { scalar: value } } : failed(`the answer has no number at ${field}`);
+}
+
+// bounded reads an answer, and gives up on one that would fill the process.
+async function bounded(answer) {
+  const parts = [];
+  let size = 0;
+  for await (const part of answer.body ?? []) {
+    size += part.length;
+    if (size > 1 << 20) throw new Error('the answer is larger than 1 MiB');
+    parts.push(part);
+  }
+  return Buffer.concat(parts).toString('utf8');
 }
 
 const methods = {
