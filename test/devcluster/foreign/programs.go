@@ -78,6 +78,12 @@ var (
 		Name: "xDS client", file: "xdsclient", dir: "test/components/xdsclient", pkg: ".",
 		sources: []string{"test/components/xdsclient"}, expected: time.Minute,
 	}
+	// IngressNginx is the controller of the community's ingress-nginx; the nginx it
+	// drives is DebianNginx.
+	IngressNginx = &Program{
+		Name: "ingress-nginx", file: "ingress-nginx", dir: "test/components/ingressnginx",
+		pkg: "k8s.io/ingress-nginx/cmd/nginx", expected: 3 * time.Minute,
+	}
 	// Supervisor is the parent of a cluster's processes.
 	Supervisor = &Program{
 		Name: "cluster supervisor", file: "supervisor", dir: ".", pkg: "./test/devcluster/cmd/supervisor",

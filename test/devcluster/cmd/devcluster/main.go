@@ -31,6 +31,7 @@ var programs = []struct {
 	{"kubectl", foreign.Kubectl},
 	{"istiod", foreign.Istiod},
 	{"xdsclient", foreign.XDSClient},
+	{"ingress-nginx", foreign.IngressNginx},
 }
 
 func main() {
