@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/sluice-rollouts/sluice/test/devcluster/foreign"
 )
@@ -81,11 +82,28 @@ func (c *Cluster) startIngressNginx(ctx context.Context) (*Server, error) {
 	if err := c.Apply(ctx, ingressManifest); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	// Where the first reload meets an nginx that is still starting, nobody answers afterwards. Its liveness probe would
+	// start it again.
+	for range ingressAttempts - 1 {
+		if s, err := c.runIngressNginx(ctx, packages, work, paths[0]); err == nil || ctx.Err() != nil {
+			return s, err
+		}
+	}
+	return c.runIngressNginx(ctx, packages, work, paths[0])
+}
+
+// How long an nginx gets to be ready, and how many there may be.
+const (
+	ingressPatience = 30 * time.Second
+	ingressAttempts = 4
+)
+
+func (c *Cluster) runIngressNginx(ctx context.Context, packages, work, controller string) (*Server, error) {
+	ctx, cancel := context.WithTimeout(ctx, ingressPatience)
 	defer cancel()
 	// A process namespace, so that nginx ends with the controller.
 	part, err := c.startFoundation(ctx, "/usr/bin/unshare", "ingress-nginx", []string{
-		"--mount", "--pid", "--fork", "--kill-child", "/bin/sh", filepath.Join(work, "start.sh"), packages, work, paths[0],
+		"--mount", "--pid", "--fork", "--kill-child", "/bin/sh", filepath.Join(work, "start.sh"), packages, work, controller,
 		"--kubeconfig=" + c.KubeconfigPath(), "--configmap=ingress-nginx/ingress-nginx-controller",
 		"--ingress-class=nginx", "--controller-class=k8s.io/ingress-nginx", "--publish-status-address=127.0.0.1",
 		"--http-port=8000", "--https-port=4430", "--default-server-port=8181", "--stream-port=10247", "--profiling=false",
@@ -98,8 +116,13 @@ func (c *Cluster) startIngressNginx(ctx context.Context) (*Server, error) {
 	transport := &http.Transport{DialContext: c.Dial}
 	defer transport.CloseIdleConnections()
 	err = part.await(ctx, "ingress-nginx to be ready", func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
 		return httpOK(ctx, &http.Client{Transport: transport}, "http://"+ingressAdmin+"/healthz")
 	})
+	if err == nil {
+		s.Outside, err = c.Forward(ctx, ingressWeb)
+	}
 	if err != nil {
 		return nil, errors.Join(err, s.Stop())
 	}

@@ -24,7 +24,7 @@ func TestIngressNginxServesAnIngress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	response, err := (&http.Client{}).Get(s.Outside)
+	response, err := (&http.Client{}).Get("http://" + s.Outside)
 	if err != nil {
 		t.Fatal(err)
 	}
