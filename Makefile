@@ -36,7 +36,7 @@ e2e: require ## Tests against real data planes (MESH=0: no istiod; INGRESS=0: no
 	@$(GO) run ./test/devcluster/cmd/devcluster build control-plane traefik prometheus promtool $(if $(filter 0,$(MESH)),,istiod xdsclient) $(if $(filter 0,$(INGRESS)),,ingress-nginx)
 	SLUICE_E2E=1 $(GO) test -count=1 -timeout 20m -skip '^$$$(if $(filter 0,$(MESH)),|Istiod)$(if $(filter 0,$(INGRESS)),|IngressNginx)' ./plugins/... ./test/devcluster/... ./test/e2e/stage/... ./test/monitoring
 	SLUICE_E2E=1 $(GO) test -count=1 -timeout 30m -skip '^$$$(if $(filter 0,$(MESH)),|Istio)$(if $(filter 0,$(INGRESS)),|IngressNginx)' ./test/e2e/dataplane
-	@set -o pipefail; SLUICE_E2E=1 SLUICE_NODEJS=$(NODEJS) $(GO) test -count=1 -v -run Nodejs ./test/nodejs ./core/internal/plugins | grep -Ev '^ *=== | PASS: .*/'
+	@set -o pipefail; SLUICE_E2E=1 SLUICE_NODEJS=$(NODEJS) $(GO) test -count=1 -v -run Nodejs ./test/nodejs ./core/internal/plugins ./test/e2e | grep -Ev '^ *=== | PASS: .*/'
 	@set -o pipefail; SLUICE_E2E=1 SLUICE_CRASH_MINUTES=$(or $(MINUTES),15) $(GO) test -count=1 -timeout 60m -run TestCrashes -parallel 12 -v ./test/e2e | grep -Ev '^ *=== | PASS: '
 	@set -o pipefail; SLUICE_E2E=1 SLUICE_CRASHES=$(or $(CRASHES),1000) SLUICE_KILLS=$(or $(KILLS),200) $(GO) test -count=1 -v -timeout 30m -run 'EveryFault|BoundsOf|CrashesLeave|Orphans' ./core/internal/plugins | grep -v '^=== '
 

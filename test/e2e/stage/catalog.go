@@ -19,6 +19,13 @@ func (c *Controller) ListPlugins(t testing.TB, list string) {
 	require.NoError(t, c.configure(t.Context(), map[string]any{"trafficRouterPlugins": list}))
 }
 
+// ListEverything writes all lists of plugins, by their keys, into the
+// controller's ConfigMap.
+func (c *Controller) ListEverything(t testing.TB, data map[string]any) {
+	t.Helper()
+	require.NoError(t, c.configure(t.Context(), data))
+}
+
 // configure writes the controller's ConfigMap. The stand-in for Prometheus is on
 // loopback, where only an administrator may send a plugin.
 func (c *Controller) configure(ctx context.Context, data map[string]any) error {
