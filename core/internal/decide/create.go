@@ -85,6 +85,10 @@ func (p *planner) numbered() []rollout.OpID {
 	if revision(p.newRS) != next {
 		p.add(p.renumber(number))
 		after = append(after, opReplicaSet(p.newRS.Name))
+	} else if p.outdated() {
+		n := rollout.SpecReplicas(p.newRS)
+		p.add(p.update(p.newRS, n, n, map[string]*string{v1alpha1.AnnotationScaleDownDeadline: nil}))
+		after = append(after, opReplicaSet(p.newRS.Name))
 	}
 	return after
 }
@@ -100,11 +104,20 @@ func (p *planner) renumber(number string) rollout.Op {
 		}
 		ann[v1alpha1.AnnotationRevisionHistory] = &history
 	}
-	if at, err := time.Parse(time.RFC3339, p.newRS.Annotations[v1alpha1.AnnotationScaleDownDeadline]); err == nil && !p.s.Now.Before(at) {
-		ann[v1alpha1.AnnotationScaleDownDeadline] = nil // it comes back too late to count as one that had not left
+	if p.outdated() {
+		ann[v1alpha1.AnnotationScaleDownDeadline] = nil
 	}
 	n := rollout.SpecReplicas(p.newRS)
 	return p.update(p.newRS, n, n, ann)
+}
+
+// outdated: the deadline of the wanted ReplicaSet does not make it one that has
+// served and had not left yet: it is over, or that of its own abort.
+func (p *planner) outdated() bool {
+	text, has := p.newRS.Annotations[v1alpha1.AnnotationScaleDownDeadline]
+	at, err := time.Parse(time.RFC3339, text)
+	given := p.ro.Status.AbortedAt != nil && rollout.Hash(p.newRS) == p.ro.Status.CurrentPodHash
+	return has && (err != nil || given || !p.s.Now.Before(at))
 }
 
 func (p *planner) update(rs *appsv1.ReplicaSet, from, to int32, ann map[string]*string) rollout.UpdateReplicaSet {

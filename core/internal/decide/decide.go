@@ -103,7 +103,14 @@ func (p *planner) promoted() bool { return p.stable != "" && p.stable == p.hash 
 
 // aborted is false for a promoted revision and for the first one: there is
 // nothing to go back to.
-func (p *planner) aborted() bool { return p.ro.Status.Abort && p.moving() }
+func (p *planner) aborted() bool { return p.ro.Status.Abort && p.moving() && !p.unclear() }
+
+// unclear: the spec names no strategy or two. Nobody can say by which rules an
+// abort would go on, so everything stays as it is.
+func (p *planner) unclear() bool {
+	st := p.ro.Spec.Strategy
+	return (st.Canary == nil) == (st.BlueGreen == nil)
+}
 
 // halted: a person, or an analysis that could not tell, wants nothing to go
 // forward.

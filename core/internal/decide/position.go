@@ -12,6 +12,9 @@ import (
 // first, then promotion, then the current step.
 func (p *planner) position() {
 	st := p.ro.Status
+	if p.unclear() {
+		return
+	}
 	switch {
 	case p.promoted() && p.veto && (st.Abort || st.AbortedAt != nil):
 		// The steps may be others than those the index counts: it waits.

@@ -105,10 +105,10 @@ func (p *planner) strayed(name string, rs *appsv1.ReplicaSet) bool {
 }
 
 // drained reports that what the routers carry now is also what the data planes
-// serve.
+// serve. Of a router that cannot be observed that is known when it has answered.
 func (p *planner) drained() bool {
 	for _, r := range p.s.Routers {
-		if !r.Known() || !p.converged(r) {
+		if !r.Known() || !p.converged(r) || !r.Releasing && !r.Capabilities.Observe && r.Observation.Unsure() {
 			return false
 		}
 	}

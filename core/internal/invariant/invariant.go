@@ -106,8 +106,8 @@ func (c *checker) raises(o rollout.RouteTraffic) {
 		if hash == "" && rs == nil {
 			continue // a Service of the user's own selector reaches every pod
 		}
-		if d.Role == rollout.RoleStable && int64(d.Weight) <= c.lowest(o.Router, d)+c.shared(o) {
-			continue // what an experiment gives back has nowhere else to go: its pods end
+		if d.Role == rollout.RoleStable && (c.shared(o, d) || have == 0 && c.source(o) == 0) {
+			continue // what an experiment gives back, or nobody serves, has nowhere better to go
 		}
 		need := c.pods(d)
 		nowhere := d.Role == rollout.RoleStable && c.want > 0 && have == 0 && c.source(o) > 0

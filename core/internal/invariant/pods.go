@@ -137,22 +137,21 @@ func (c *checker) ceiling(o rollout.UpdateReplicaSet) {
 	}
 }
 
-// shared is the least weight any place takes from experiments.
-func (c *checker) shared(o rollout.RouteTraffic) int64 {
+// shared reports that stable gets, at every place, no more than it has there and
+// what experiments give back: their pods end.
+func (c *checker) shared(o rollout.RouteTraffic, stable rollout.Destination) bool {
 	var keeps int64
 	for _, d := range o.Desired.Destinations {
 		if d.Role == rollout.RoleExperiment {
 			keeps += int64(d.Weight)
 		}
 	}
-	least := c.total
 	for _, at := range o.Router.Observation.Observed {
-		least = min(least, at.Traffic.Weight(rollout.RoleExperiment)-keeps)
+		if int64(stable.Weight) > at.Traffic.Weight(rollout.RoleStable)+at.Traffic.Weight(rollout.RoleExperiment)-keeps {
+			return false
+		}
 	}
-	if len(o.Router.Observation.Observed) == 0 {
-		return 0
-	}
-	return max(0, least)
+	return len(o.Router.Observation.Observed) > 0
 }
 
 // source is how many pods serve the traffic that would return to stable.

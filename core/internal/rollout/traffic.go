@@ -3,6 +3,7 @@ package rollout
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -135,6 +136,12 @@ func (o Observation) Matches(want Traffic) bool {
 		}
 	}
 	return true
+}
+
+// Unsure reports that nobody knows what is in place: what was asked for has not
+// been acknowledged, or nothing was ever asked for.
+func (o Observation) Unsure() bool {
+	return len(o.Observed) == 0 || slices.ContainsFunc(o.Observed, func(at Observed) bool { return at.Residue })
 }
 
 // sameWeights compares by role and service; a destination that is absent

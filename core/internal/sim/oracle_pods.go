@@ -2,6 +2,7 @@ package sim
 
 import (
 	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
@@ -41,6 +42,9 @@ func (w *World) judgeBasicPods(before, after *appsv1.ReplicaSet) {
 	ceiling, floor := rollout.PodBounds(ro.Spec.Strategy.Canary, int32(w.replicas()))
 	var pods, had, has int64
 	for _, rs := range list[*appsv1.ReplicaSet](w.store.live, kindReplicaSet) {
+		if metav1.GetControllerOf(rs) == nil {
+			continue // somebody took it away
+		}
 		have := int64(rollout.Available(rs))
 		pods, had, has = pods+int64(rollout.SpecReplicas(rs)), had+have, has+have
 		if rs.Name == after.Name {

@@ -173,7 +173,7 @@ func (w *World) superseded() string {
 	if left := w.weightOf(func(svc string) bool { return w.experimentOf(svc) != nil }); left > 0 {
 		return fmt.Sprintf("experiments still have weight %d", left)
 	}
-	if left := w.leftRunning(fmt.Sprintf("/%s/%d/", st.CurrentPodHash, at(st.CurrentStepIndex))); left != "" {
+	if left := w.leftRunning(); left != "" {
 		return "nobody has ended the plugin step " + left
 	}
 	return ""

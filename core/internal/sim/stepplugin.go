@@ -32,6 +32,7 @@ type operation struct {
 	run       rollout.StepPhase
 	undone    bool
 	stopped   bool
+	told      bool // to end, whatever came of it
 	callsOfIt int
 }
 
@@ -72,6 +73,9 @@ func describeAnswer(a rollout.StepAnswer) string {
 func (p *StepPlugin) answer(now time.Time, c rollout.StepCall) rollout.StepAnswer {
 	if p.Disabled {
 		return rollout.StepAnswer{Disabled: true}
+	}
+	if op := p.operations[c.OperationID]; op != nil && c.Verb != rollout.StepRun {
+		op.told = true
 	}
 	if p.Errors > 0 {
 		p.Errors--
@@ -122,11 +126,16 @@ func (w *World) judgeCall(c rollout.StepCall) {
 }
 
 // leftRunning names an operation that nobody ended, other than that of the step
-// the Rollout is at; "" when there is none.
-func (w *World) leftRunning(current string) string {
+// the Rollout is at; "" when there is none. One of a superseded update is told
+// once.
+func (w *World) leftRunning() string {
+	st := w.Rollout().Status
+	update := "/" + st.CurrentPodHash + "/"
+	current := fmt.Sprintf("%s%d/", update, at(st.CurrentStepIndex))
 	for _, name := range sortedKeys(w.StepPlugins) {
 		for _, id := range sortedKeys(w.StepPlugins[name].operations) {
-			if op := w.StepPlugins[name].operations[id]; op.run == rollout.StepRunning && !op.stopped && !op.undone && !strings.Contains(id, current) {
+			if op := w.StepPlugins[name].operations[id]; op.run == rollout.StepRunning && !op.stopped && !op.undone && !strings.Contains(id, current) &&
+				!(op.told && !strings.Contains(id, update)) {
 				return name + " " + id
 			}
 		}
