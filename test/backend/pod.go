@@ -86,6 +86,7 @@ func (p *pod) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	p.requests.WithLabelValues(strconv.Itoa(code)).Inc()
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Asked", r.URL.RequestURI()) // after what gateways rewrite
 	w.WriteHeader(code)
 	// An error here means that the client has gone.
 	_ = json.NewEncoder(w).Encode(body)
