@@ -299,7 +299,7 @@ func index(ctx context.Context, fi client.FieldIndexer) error {
 
 func templateKeys(ro *v1alpha1.Rollout) []string {
 	var out []string
-	if len(observe.TemplateRefs(ro)) > 0 {
+	if len(rollout.TemplateRefs(ro)) > 0 {
 		// A template may be nested in those the Rollout names, at any depth; a
 		// pass that finds nothing to do costs nothing.
 		out = append(out, anyTemplate)

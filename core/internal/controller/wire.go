@@ -248,5 +248,5 @@ func uses(ro *v1alpha1.Rollout, host *plugins.Host, name string) bool {
 			return true
 		}
 	}
-	return len(observe.TemplateRefs(ro)) > 0
+	return len(rollout.TemplateRefs(ro)) > 0
 }

@@ -14,7 +14,7 @@ import (
 // ends here; decide reports it.
 func (o *Observer) templates(ctx context.Context, s *rollout.Snapshot) error {
 	found := templateSet{reader: o.Reader, namespace: s.Rollout.Namespace}
-	if err := found.gather(ctx, TemplateRefs(s.Rollout)); err != nil {
+	if err := found.gather(ctx, rollout.TemplateRefs(s.Rollout)); err != nil {
 		return err
 	}
 	s.Templates, s.ClusterTemplates = found.namespaced, found.cluster
@@ -96,34 +96,4 @@ func (t *templateSet) get(ctx context.Context, namespace, name string, into clie
 		return false, nil // a namespaced controller may not read cluster templates
 	}
 	return ok && into.GetLabels()[v1alpha1.LabelInstanceID] == t.instance, err
-}
-
-// TemplateRefs are the templates the spec of a Rollout names directly.
-func TemplateRefs(ro *v1alpha1.Rollout) []v1alpha1.AnalysisTemplateRef {
-	var out []v1alpha1.AnalysisTemplateRef
-	if bg := ro.Spec.Strategy.BlueGreen; bg != nil {
-		for _, a := range []*v1alpha1.RolloutAnalysis{bg.PrePromotionAnalysis, bg.PostPromotionAnalysis} {
-			if a != nil {
-				out = append(out, a.Templates...)
-			}
-		}
-	}
-	c := ro.Spec.Strategy.Canary
-	if c == nil {
-		return out
-	}
-	for _, step := range c.Steps {
-		if step.Analysis != nil {
-			out = append(out, step.Analysis.Templates...)
-		}
-		if step.Experiment != nil {
-			for _, a := range step.Experiment.Analyses {
-				out = append(out, v1alpha1.AnalysisTemplateRef{TemplateName: a.TemplateName, ClusterScope: a.ClusterScope})
-			}
-		}
-	}
-	if c.Analysis != nil {
-		out = append(out, c.Analysis.Templates...)
-	}
-	return out
 }

@@ -210,6 +210,9 @@ func (w *World) observe(ro *v1alpha1.Rollout) (*rollout.Snapshot, error) {
 		s.Providers["prometheus"] = rollout.Problem{Class: rollout.ProblemUnavailable, Reason: v1alpha1.ReasonPluginUnavailable,
 			Message: "metric plugin \"prometheus\" is not installed; add it to the catalog"}
 	}
+	for _, t := range w.clusterTemplates {
+		s.ClusterTemplates[t.Name] = t
+	}
 	s.Routers = w.observeAll(ro)
 	s.StepPlugins = w.observeSteps(ro)
 	return s, nil

@@ -29,6 +29,9 @@ func (w *World) Story() string { return strings.Join(w.journal.lines, "\n") + "\
 
 func (j *journal) add(w *World, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
+	if w.writer == byController {
+		w.did(text)
+	}
 	for hash, name := range j.alias {
 		text = strings.ReplaceAll(text, hash, name)
 	}
@@ -38,6 +41,7 @@ func (j *journal) add(w *World, format string, args ...any) {
 func (w *World) note(text string) { w.journal.add(w, "-- %s", text) }
 
 func (j *journal) event(w *World, e record.Event) {
+	w.writer = byCluster // events are told, not done
 	j.add(w, "event   %s: %s", e.Reason, e.Message)
 }
 

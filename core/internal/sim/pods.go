@@ -48,7 +48,9 @@ func (w *World) evict(o rollout.EvictPod) error {
 		return &rollout.Problem{Class: rollout.ProblemRefused, Reason: string(rollout.HoldDisruptionBudget),
 			Message: fmt.Sprintf("Pod of %s may not be evicted: its PodDisruptionBudget keeps %d available", owner, w.MinAvailable)}
 	}
+	w.writer = byController
 	w.journal.add(w, "pods    %s: a pod is evicted", owner)
+	w.writer = byCluster
 	w.pods[owner] = slices.DeleteFunc(slices.Clone(w.pods[owner]), func(p pod) bool { return p.name == o.Name })
 	if rs := find[*appsv1.ReplicaSet](w.store.live, kindReplicaSet, owner); rs != nil {
 		w.reportPods(rs)

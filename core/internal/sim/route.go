@@ -88,11 +88,21 @@ type Plugin struct {
 	Blind bool
 	// Plain plugins route by weight only: no managed routes.
 	Plain bool
+	// Can, if not nil, is what the plugin offers besides, instead of what Plain
+	// says.
+	Can *rollout.Capabilities
 }
 
 // routeConfig is the plugin's block in a Rollout.
 type routeConfig struct {
 	Route string `json:"route"`
+}
+
+func (w *World) routeOf(plugin string, config json.RawMessage) string {
+	if w.RouteOf != nil {
+		return w.RouteOf(plugin, config)
+	}
+	return routeName(config)
 }
 
 func routeName(config json.RawMessage) string {
@@ -118,11 +128,15 @@ func (w *World) observeRouter(ro *v1alpha1.Rollout, block rollout.Block) rollout
 	}
 	r.Capabilities = rollout.Capabilities{Observe: !plugin.Blind, Experiments: !plugin.Plain, MaxWeight: true, ExternalEffects: plugin.External,
 		HeaderRoutes: !plugin.Plain, MirrorRoutes: !plugin.Plain}
-	route := find[*Route](w.cache.objects, kindRoute, routeName(block.Config))
+	if plugin.Can != nil {
+		r.Capabilities = *plugin.Can
+		r.Capabilities.Observe = !plugin.Blind
+	}
+	route := find[*Route](w.cache.objects, kindRoute, w.routeOf(block.Plugin, block.Config))
 	if route == nil {
 		if !block.Releasing {
 			r.Problem = &rollout.Problem{Class: rollout.ProblemInvalid, Path: "route",
-				Message: fmt.Sprintf("Route %q does not exist; create it or correct the name", routeName(block.Config))}
+				Message: fmt.Sprintf("Route %q does not exist; create it or correct the name", w.routeOf(block.Plugin, block.Config))}
 		}
 		return r
 	}
@@ -234,7 +248,7 @@ func (w *World) route(r rollout.Router, want wanted, id rollout.OpID, out *rollo
 		plugin.Refuse--
 		return errors.New("the router plugin could not build the route")
 	}
-	k := key{kindRoute, routeName(r.Config)}
+	k := key{kindRoute, w.routeOf(r.Plugin, r.Config)}
 	cached := find[*Route](w.cache.objects, kindRoute, k.name)
 	version := r.Observation.Fingerprint
 	if plugin.Blind {

@@ -52,13 +52,17 @@ func (w *World) observeSteps(ro *v1alpha1.Rollout) map[string]rollout.Problem {
 // call that is repeated after a crash starts nothing twice.
 func (w *World) callStep(o rollout.CallStep, out *rollout.Outcome) error {
 	c := o.Call
-	w.judgeCall(c)
+	if !w.unjudged {
+		w.judgeCall(c)
+	}
 	plugin := w.StepPlugins[c.Plugin]
 	if plugin == nil || plugin.Missing {
 		return &rollout.Problem{Class: rollout.ProblemUnavailable, Reason: v1alpha1.ReasonPluginUnavailable, Message: "step plugin " + c.Plugin + " is not installed"}
 	}
-	answer := plugin.answer(w.now, c)
+	answer := plugin.answer(w.now, w.begun(c), c)
+	w.writer = byController
 	w.journal.add(w, "step    %s %s of step %d: %s", c.Plugin, c.Verb, c.Index+1, describeAnswer(answer))
+	w.writer = byCluster
 	out.Steps[o.ID()] = answer
 	return nil
 }
@@ -70,7 +74,18 @@ func describeAnswer(a rollout.StepAnswer) string {
 	return string(a.Phase)
 }
 
-func (p *StepPlugin) answer(now time.Time, c rollout.StepCall) rollout.StepAnswer {
+// begun is when an operation that the plugin does not remember began: now, or
+// what status says when this World did not see it begin.
+func (w *World) begun(c rollout.StepCall) time.Time {
+	for _, e := range w.Rollout().Status.Canary.StepPluginStatuses {
+		if w.unjudged && e.Index == c.Index && string(e.Operation) == string(c.Verb) && e.StartedAt != nil && e.Executions > 0 {
+			return e.StartedAt.Time
+		}
+	}
+	return w.now
+}
+
+func (p *StepPlugin) answer(now, began time.Time, c rollout.StepCall) rollout.StepAnswer {
 	if p.Disabled {
 		return rollout.StepAnswer{Disabled: true}
 	}
@@ -86,7 +101,7 @@ func (p *StepPlugin) answer(now time.Time, c rollout.StepCall) rollout.StepAnswe
 	}
 	op := p.operations[c.OperationID]
 	if op == nil {
-		op = &operation{began: now, run: rollout.StepRunning}
+		op = &operation{began: began, run: rollout.StepRunning}
 		p.operations[c.OperationID] = op
 	}
 	op.callsOfIt++

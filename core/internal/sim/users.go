@@ -207,7 +207,7 @@ func (w *World) Create(ro *v1alpha1.Rollout) {
 // Edit is a user's change of the Rollout.
 func (w *World) Edit(what string, edit func(*v1alpha1.Rollout)) {
 	w.note("a user " + what)
-	_, err := w.store.update(byUser, key{kindRollout, Name}, "", func(obj object) { edit(obj.(*v1alpha1.Rollout)) })
+	_, err := w.store.update(byUser, key{kindRollout, w.Rollout().Name}, "", func(obj object) { edit(obj.(*v1alpha1.Rollout)) })
 	w.must(err)
 }
 

@@ -58,7 +58,7 @@ func (w *World) Restart() {
 // SetBudget changes what the PodDisruptionBudget of all pods keeps available.
 func (w *World) SetBudget(available int) {
 	w.note(fmt.Sprintf("the PodDisruptionBudget keeps %d pods", available))
-	w.MinAvailable = available
+	w.MinAvailable, w.disturbed = available, true
 }
 
 // SetRoles sets the metadata that the canary's and the stable pods carry.

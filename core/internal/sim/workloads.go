@@ -43,6 +43,11 @@ func (w *World) syncPods(name string) {
 		pods = dropWorst(pods, w.now)
 	}
 	w.pods[name] = pods
+	all := 0
+	for _, p := range w.pods {
+		all += len(p)
+	}
+	w.peak = max(w.peak, all)
 	w.reportPods(rs)
 }
 
@@ -103,6 +108,7 @@ func (w *World) setBroken(version string, broken bool) {
 		w.pods[rs.Name] = pods
 		w.reportPods(rs)
 	}
+	w.disturbed = true
 }
 
 // KillPod makes one pod of a version start again.
@@ -113,6 +119,7 @@ func (w *World) KillPod(version string) {
 		}
 		pods := append([]pod(nil), w.pods[rs.Name]...)
 		pods[0].from = w.now.Add(w.StartUp)
+		w.disturbed = true
 		w.pods[rs.Name] = pods
 		name := rs.Name
 		w.after(w.StartUp, func() { w.syncPods(name) })

@@ -43,6 +43,15 @@ type Options struct {
 	// number InterruptAt, between what it saw and what it does; 0 means never.
 	InterruptAt int
 	Interrupt   func(*World)
+	// RouteOf names the Route that a router plugin writes for its block; nil
+	// means what the block says under "route".
+	RouteOf func(plugin string, config []byte) string
+	// Disturbed is told that somebody outside the controller has done something,
+	// before the controller can react; nil tells nobody.
+	Disturbed func(*World)
+
+	// unjudged worlds did not see the beginning of their Rollout.
+	unjudged bool
 }
 
 // World is one simulated cluster with one Rollout.
@@ -70,8 +79,18 @@ type World struct {
 	// that there is none.
 	MinAvailable int
 
-	order  *rand.Rand
-	now    time.Time
+	order *rand.Rand
+	now   time.Time
+	begin time.Time
+	deeds []Deed
+	// writer made the change that is being written down.
+	writer actor
+	// disturbed: somebody did something since the last turn.
+	disturbed bool
+	// clusterTemplates are there from the beginning, or not at all.
+	clusterTemplates []*v1alpha1.ClusterAnalysisTemplate
+	// peak is the largest number of pods there were at once.
+	peak   int
 	store  *store
 	cache  *cache
 	timers []timer
@@ -134,7 +153,7 @@ func New(o Options) *World {
 	if o.MaxPasses == 0 {
 		o.MaxPasses = 2000
 	}
-	w := &World{Options: o, now: epoch,
+	w := &World{Options: o, now: epoch, begin: epoch,
 		Plugins: map[string]*Plugin{}, StepPlugins: map[string]*StepPlugin{}, Broken: map[string]bool{},
 		rivals: map[string]bool{}, pods: map[string][]pod{}, served: map[string][]Place{}, servedGeneration: map[string]int64{},
 		journal: newJournal(), watch: newWatcher()}
@@ -165,7 +184,7 @@ func (w *World) failf(format string, args ...any) {
 	}
 }
 
-func (w *World) clock() string { return w.now.Sub(epoch).Round(100 * time.Millisecond).String() }
+func (w *World) clock() string { return w.now.Sub(w.begin).Round(100 * time.Millisecond).String() }
 
 func (w *World) after(d time.Duration, run func()) {
 	w.seq++
@@ -196,12 +215,19 @@ func (w *World) committed(c change) {
 			w.program(obj)
 		}
 	}
+	w.writer = c.by
+	w.disturbed = w.disturbed || c.by == byUser
 	w.write(c)
-	w.judge(c)
+	w.writer = byCluster
+	if !w.unjudged {
+		w.judge(c)
+	}
 	if c.key.kind == kindRollout || c.key.kind == kindReplicaSet {
 		w.scaleChanged()
 	}
-	w.trackTraffic()
+	if !w.unjudged {
+		w.trackTraffic()
+	}
 }
 
 // deliver shows the controller the next change of a kind and queues the
@@ -224,7 +250,7 @@ func (w *World) HideRuns(hide bool) {
 }
 
 // PluginChanged tells the controller that a plugin has come or gone.
-func (w *World) PluginChanged() { w.queued = true }
+func (w *World) PluginChanged() { w.queued, w.disturbed = true, true }
 
 // due returns the next moment at which something happens by itself.
 func (w *World) due() (time.Time, bool) {
@@ -244,6 +270,10 @@ func (w *World) tick(limit time.Time) bool {
 	if w.Err != nil {
 		return false
 	}
+	if w.disturbed && w.Disturbed != nil {
+		w.Disturbed(w)
+	}
+	w.disturbed = false
 	if w.turn() {
 		return true
 	}
