@@ -24,8 +24,9 @@ type Objects struct {
 	ClusterTemplates []*v1alpha1.ClusterAnalysisTemplate
 	AnalysisRuns     []*v1alpha1.AnalysisRun
 	Experiments      []*v1alpha1.Experiment
-	// Workload is the Deployment that spec.workloadRef names; nil without one.
-	Workload *appsv1.Deployment
+	// Workload is what spec.workloadRef names: a *Deployment, *ReplicaSet or
+	// *PodTemplate; nil where there is none.
+	Workload metav1.Object
 	// Others are the other Rollouts of the namespace; they may hold Services.
 	Others []*v1alpha1.Rollout
 }
@@ -35,7 +36,7 @@ type Objects struct {
 func (o Objects) seed(now time.Time) sim.Seed {
 	ro := o.Rollout
 	s := sim.Seed{Now: now, Rollout: ro, Services: o.Services, Owners: o.owners(), Templates: o.Templates, ClusterTemplates: o.ClusterTemplates,
-		AnalysisRuns: owned(ro, o.AnalysisRuns), Experiments: owned(ro, o.Experiments), Deployment: o.Workload}
+		AnalysisRuns: owned(ro, o.AnalysisRuns), Experiments: owned(ro, o.Experiments), Deployment: o.deployment()}
 	sel, err := metav1.LabelSelectorAsSelector(ro.Spec.Selector)
 	for _, rs := range o.ReplicaSets {
 		orphan := metav1.GetControllerOf(rs) == nil && err == nil && sel.Matches(labelSet(rs.Labels))
@@ -47,6 +48,19 @@ func (o Objects) seed(now time.Time) sim.Seed {
 		}
 	}
 	return s
+}
+
+// deployment is the workload as the simulator knows it: whatever its kind, only
+// template and size matter.
+func (o Objects) deployment() *appsv1.Deployment {
+	if d, ok := o.Workload.(*appsv1.Deployment); ok {
+		return d
+	}
+	meta, template, selector, replicas, ok := rollout.WorkloadObject(o.Workload)
+	if !ok {
+		return nil
+	}
+	return &appsv1.Deployment{ObjectMeta: *meta, Spec: appsv1.DeploymentSpec{Replicas: &replicas, Selector: selector, Template: *template}}
 }
 
 func owned[T metav1.Object](ro *v1alpha1.Rollout, all []T) []T {

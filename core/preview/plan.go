@@ -184,7 +184,7 @@ func (f *foreteller) world(o Objects, about *v1alpha1.Rollout, now time.Time) *s
 	if o.Rollout != nil {
 		seed = o.seed(now)
 	} else {
-		seed = sim.Seed{Now: now, Services: o.Services, Templates: o.Templates, ClusterTemplates: o.ClusterTemplates, Deployment: o.Workload}
+		seed = sim.Seed{Now: now, Services: o.Services, Templates: o.Templates, ClusterTemplates: o.ClusterTemplates, Deployment: o.deployment()}
 	}
 	if s := f.r.Assume.Simulation; s != nil {
 		seed.Routes = s.Routes
@@ -243,7 +243,7 @@ func (f *foreteller) rest(w *sim.World) {
 func (f *foreteller) tell(w *sim.World) Foretold {
 	out := Foretold{PeakPods: w.PeakPods(), Assumed: f.assumed, Revisions: map[string]string{}}
 	for _, d := range w.Deeds()[f.from:] {
-		out.Steps = append(out.Steps, Step{After: d.At - f.since, Kind: d.Kind, What: d.What})
+		out.Steps = append(out.Steps, Step{After: d.At - f.since, Kind: d.Kind, What: strings.TrimSuffix(d.What, " by controller")})
 	}
 	if n := len(out.Steps); n > 0 {
 		out.Duration = out.Steps[n-1].After

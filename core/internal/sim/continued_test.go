@@ -93,7 +93,10 @@ func alike(w *sim.World) func(*sim.World) {
 // objects are what a client reads from an API server.
 func objects(s sim.Seed) preview.Objects {
 	o := preview.Objects{Rollout: s.Rollout, ReplicaSets: s.ReplicaSets, Services: s.Services, Templates: s.Templates,
-		AnalysisRuns: s.AnalysisRuns, Experiments: s.Experiments, Workload: s.Deployment}
+		AnalysisRuns: s.AnalysisRuns, Experiments: s.Experiments}
+	if s.Deployment != nil {
+		o.Workload = s.Deployment
+	}
 	for service, owner := range s.Owners {
 		rival := &v1alpha1.Rollout{ObjectMeta: metav1.ObjectMeta{Name: owner, Namespace: sim.Namespace}}
 		rival.Spec.Strategy.Canary = &v1alpha1.CanaryStrategy{StableService: service}
@@ -127,7 +130,7 @@ func (f *foreteller) check(w *sim.World, end bool) {
 	f.t.Helper()
 	done := w.Deeds()[f.from:]
 	for i, deed := range done {
-		if i >= len(f.foretold) || f.foretold[i].Kind != deed.Kind || f.foretold[i].What != deed.What {
+		if i >= len(f.foretold) || f.foretold[i].Kind != deed.Kind || f.foretold[i].What != strings.TrimSuffix(deed.What, " by controller") {
 			require.Fail(f.t, "the plan is another one", "after %s, deed %d\nforetold:\n%s\ndone:\n%s\nstory:\n%s", f.at, i, listed(f.foretold, i), listed(steps(done, f.at), i), w.Story())
 		}
 		late := deed.At - f.at - f.foretold[i].After
@@ -143,7 +146,7 @@ func (f *foreteller) check(w *sim.World, end bool) {
 func steps(deeds []sim.Deed, since time.Duration) []preview.Step {
 	var out []preview.Step
 	for _, d := range deeds {
-		out = append(out, preview.Step{After: d.At - since, Kind: d.Kind, What: d.What})
+		out = append(out, preview.Step{After: d.At - since, Kind: d.Kind, What: strings.TrimSuffix(d.What, " by controller")})
 	}
 	return out
 }

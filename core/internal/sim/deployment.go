@@ -55,7 +55,7 @@ func (w *World) refer(s *rollout.Snapshot) error {
 	d := find[*appsv1.Deployment](w.cache.objects, kindDeployment, ref.Name)
 	if d == nil {
 		s.Workload = &rollout.Workload{Problem: &rollout.Problem{Class: rollout.ProblemInvalid,
-			Message: ref.Kind + " " + strconv.Quote(ref.Name) + " does not exist in namespace \"" + Namespace + "\"; create it or correct the name"}}
+			Message: ref.Kind + " " + strconv.Quote(ref.Name) + " does not exist in namespace " + strconv.Quote(s.Rollout.Namespace) + "; create it or correct the name"}}
 		return nil
 	}
 	if w.behind(d) {

@@ -1,11 +1,13 @@
 package sim
 
 import (
+	"fmt"
 	"strconv"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
@@ -58,6 +60,9 @@ func Continue(o Options, seed Seed, prepare func(*World)) *World {
 		if err != nil {
 			version = 1
 			stored.SetResourceVersion("1")
+		}
+		if stored.GetUID() == "" { // from a file
+			stored.SetUID(types.UID(fmt.Sprintf("%s-%s", k, obj.GetName())))
 		}
 		w.store.version = max(w.store.version, version)
 		w.store.live[key{k, obj.GetName()}] = stored
