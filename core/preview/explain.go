@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,10 +17,12 @@ import (
 // Around is what is known of the controller itself.
 type Around struct {
 	// Holder has the lease of the controller that would serve the Rollout, and
-	// has renewed it at Renewed; "" when there is no such lease. Unknown says that
-	// nobody could look.
+	// has renewed it at Renewed; "" when nobody has it, or there is none. Leased says
+	// that there is one: controllers without leader election have none. Unknown says
+	// that nobody could look.
 	Holder  string
 	Renewed time.Time
+	Leased  bool
 	Unknown bool
 	// Budgets are the PodDisruptionBudgets of the namespace that allow no
 	// disruption now, by name.
@@ -190,7 +193,7 @@ func (e *explainer) controller() {
 	}
 	var why, cure string
 	switch {
-	case e.around.Unknown && !behind:
+	case !behind && (e.around.Unknown || !e.around.Leased):
 		return
 	case e.around.Unknown:
 		why, cure = "no controller has looked at the Rollout as it is now", "a controller that serves it; leases could not be read, so nobody knows whether there is one"
@@ -254,7 +257,15 @@ func (e *explainer) person() {
 // conditions: what the controller itself says.
 func (e *explainer) conditions() {
 	if c := e.condition(v1alpha1.ConditionBlocked); c != nil && c.Status == corev1.ConditionTrue {
-		e.add(Gate{Name: gateOf(rollout.HoldReason(c.Reason)), Reason: c.Reason, What: c.Message, Since: c.LastTransitionTime.Time, EndedBy: "see above"})
+		what, by, _ := strings.Cut(c.Message, "; ended by ")
+		g := Gate{Name: gateOf(rollout.HoldReason(c.Reason)), Reason: c.Reason, What: what, Since: c.LastTransitionTime.Time, EndedBy: by}
+		switch g.Name {
+		case GatePods:
+			g.Inputs = append(e.podTroubles(), e.budgets()...)
+		case GateTraffic:
+			g.Inputs = e.trafficInputs()
+		}
+		e.add(g)
 	}
 	if c := e.condition(v1alpha1.ConditionProgressing); c != nil && c.Reason == v1alpha1.ReasonProgressDeadlineExceeded {
 		e.add(Gate{Name: GatePods, Reason: c.Reason, Since: c.LastTransitionTime.Time, EndedBy: "the pods becoming available, or an abort",

@@ -45,10 +45,19 @@ func (e *explainer) pods() {
 	if at.After(e.now) {
 		g.What, g.Until, g.EndedBy = "the pods are restarted at "+at.UTC().Format(time.RFC3339)+" (spec.restartAt)", at.Time, "the clock"
 	}
-	for _, b := range e.around.Budgets {
-		g.Inputs = append(g.Inputs, "PodDisruptionBudget "+b+" allows no disruption now")
-	}
+	g.Inputs = e.budgets()
 	e.add(g)
+}
+
+// budgets that forbid evictions, if evictions are wanted.
+func (e *explainer) budgets() []string {
+	var out []string
+	for _, b := range e.around.Budgets {
+		if e.ro.Spec.RestartAt != nil {
+			out = append(out, "PodDisruptionBudget "+b+" allows no disruption now")
+		}
+	}
+	return out
 }
 
 func (e *explainer) podTroubles() []string {

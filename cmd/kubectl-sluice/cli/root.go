@@ -91,9 +91,9 @@ func New(s Streams) *cobra.Command {
 	})
 	p.target.bind(root.PersistentFlags())
 	root.AddGroup(&cobra.Group{ID: "see", Title: "See:"}, &cobra.Group{ID: "steer", Title: "Steer:"}, &cobra.Group{ID: "offline", Title: "Before it happens:"})
-	p.add(root, "see", p.get(), p.list(), p.status(), p.why())
+	p.add(root, "see", p.get(), p.list(), p.status(), p.why(), p.plugins())
 	p.add(root, "steer", p.promote(), p.abort(), p.retry(), p.undo(), p.pause(), p.restart(), p.set(), p.terminate(), p.create())
-	p.add(root, "offline", p.plan(), p.lint())
+	p.add(root, "offline", p.plan(), p.lint(), p.migrate())
 	root.AddCommand(p.version())
 	_ = root.RegisterFlagCompletionFunc("namespace", p.completeNamespaces) // the flag exists
 	return root

@@ -94,6 +94,7 @@ func (c *cluster) around(ctx context.Context, ro *v1alpha1.Rollout, controllerNa
 	case err != nil:
 		return a, err
 	}
+	a.Leased = len(leases.Items) > 0
 	for _, l := range leases.Items {
 		if l.Spec.RenewTime != nil && l.Spec.RenewTime.After(a.Renewed) && l.Spec.HolderIdentity != nil && *l.Spec.HolderIdentity != "" {
 			a.Holder, a.Renewed = fmt.Sprintf("%s (namespace %s)", *l.Spec.HolderIdentity, l.Namespace), l.Spec.RenewTime.Time
