@@ -15,4 +15,5 @@
 //	core/internal/broker         what plugins may read and write
 //	core/internal/controller     reconcilers, watches, queues, and the wiring of all this
 //	core/internal/sim            a simulated cluster that plays plans
+//	core/preview                 Plan, Explain, Lint, Migrate: the planner for the command line
 package core

@@ -101,7 +101,7 @@ func Plan(r Request) (Foretold, error) {
 	if r.Want == nil && r.Live.Rollout == nil {
 		return Foretold{}, fmt.Errorf("there is no Rollout to plan for")
 	}
-	f := foreteller{r: r}
+	f := foreteller{r: r, waits: map[int]Step{}}
 	w := f.begin()
 	f.play(w)
 	return f.tell(w), nil
@@ -110,10 +110,10 @@ func Plan(r Request) (Foretold, error) {
 type foreteller struct {
 	r       Request
 	assumed []string
-	waits   []Step
-	from    int
-	since   time.Duration
-	peak    int
+	// waits are the waits for people, by how many deeds came before.
+	waits map[int]Step
+	from  int
+	since time.Duration
 }
 
 // begin is the world in which the wanted Rollout has just been applied.
@@ -218,8 +218,8 @@ func (f *foreteller) play(w *sim.World) {
 			return
 		}
 		reason := ro.Status.PauseConditions[0].Reason
-		f.waits = append(f.waits, Step{After: w.Now().Sub(f.start(w)), Kind: "person", What: fmt.Sprintf("somebody promotes (%s); until then it stays like this", reason)})
 		at := len(w.Deeds())
+		f.waits[at] = Step{After: w.Now().Sub(f.start(w)), Kind: "person", What: fmt.Sprintf("somebody promotes (%s); until then it stays like this", reason)}
 		w.Resume()
 		f.rest(w)
 		if len(w.Deeds()) == at {
@@ -236,20 +236,23 @@ func (f *foreteller) rest(w *sim.World) {
 		limit = 3 * time.Hour // what is broken there is tried again for ever
 	}
 	w.RestWithin(limit)
-	f.peak = max(f.peak, w.PeakPods())
 }
 
 // tell turns what has happened into the plan.
 func (f *foreteller) tell(w *sim.World) Foretold {
 	out := Foretold{PeakPods: w.PeakPods(), Assumed: f.assumed, Revisions: map[string]string{}}
-	for _, d := range w.Deeds()[f.from:] {
+	for i, d := range w.Deeds()[f.from:] {
+		if wait, ok := f.waits[f.from+i]; ok {
+			out.Steps = append(out.Steps, wait)
+		}
 		out.Steps = append(out.Steps, Step{After: d.At - f.since, Kind: d.Kind, What: strings.TrimSuffix(d.What, " by controller")})
+	}
+	if wait, ok := f.waits[len(w.Deeds())]; ok {
+		out.Steps = append(out.Steps, wait)
 	}
 	if n := len(out.Steps); n > 0 {
 		out.Duration = out.Steps[n-1].After
 	}
-	out.Steps = append(out.Steps, f.waits...)
-	slices.SortStableFunc(out.Steps, func(a, b Step) int { return int(a.After - b.After) })
 	ro := w.Rollout()
 	if ro == nil {
 		return out

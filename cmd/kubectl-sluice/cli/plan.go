@@ -11,7 +11,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/util/duration"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
@@ -230,5 +229,5 @@ func shortDuration(d time.Duration) string {
 	if d < time.Hour {
 		return d.Round(100 * time.Millisecond).String()
 	}
-	return duration.HumanDuration(d)
+	return d.Round(time.Second).String()
 }
