@@ -16,9 +16,10 @@ import (
 	"github.com/sluice-rollouts/sluice/core/preview"
 )
 
-// slack is how far what the API shows of times can be off: creation timestamps
-// have no fractions, and nobody sees when a gateway began to take a route.
-const slack = 1500 * time.Millisecond
+// slack is how far what the API shows of times can be off: timestamps have no
+// fractions, and what a gateway or another controller has begun, it begins anew in
+// the forecast. The order has no slack.
+const slack = 4 * time.Second
 
 // TestThePlanIsTheTrace holds what a plan foretells against what happens, in
 // every golden story: each time a person or a fault has done something, another
@@ -86,7 +87,10 @@ func alike(w *sim.World) func(*sim.World) {
 		for version := range w.Broken {
 			ahead.Broken[version] = true
 		}
-		ahead.MinAvailable = w.MinAvailable
+		if w.RunsHidden() {
+			ahead.HideRuns(true)
+		}
+		ahead.MinAvailable, ahead.Unmeasured = w.MinAvailable, w.Unmeasured
 	}
 }
 

@@ -240,6 +240,9 @@ func (w *World) deliver(k kind) bool {
 	return true
 }
 
+// RunsHidden says that HideRuns is in force.
+func (w *World) RunsHidden() bool { return w.hidden == kindAnalysisRun }
+
 // HideRuns keeps what happens to AnalysisRuns from the controller.
 func (w *World) HideRuns(hide bool) {
 	w.hidden = ""
@@ -247,6 +250,7 @@ func (w *World) HideRuns(hide bool) {
 		w.hidden = kindAnalysisRun
 	}
 	w.note(fmt.Sprintf("the controller's cache of AnalysisRuns shows changes: %v", !hide))
+	w.disturbed = true
 }
 
 // PluginChanged tells the controller that a plugin has come or gone.
