@@ -128,13 +128,17 @@ func updateStalls() []stall {
 		{"analysis running", measuredBy(`{name: m, count: 1000, interval: 1h, successCondition: "true", provider: {job: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: "example.com/c", command: [sleep, "0"]}]}}}}}}`), "step", []string{"AnalysisRun app-", "metric m"}},
 		{"Job stuck", measuredBy(`{name: m, provider: {job: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: "example.com/c", command: [sleep, "9000"]}]}}}}}}`), "step", []string{"metric m: Running", "job-name"}},
 		{"provider without an answer", measuredBy(`{name: m, consecutiveErrorLimit: 1000, interval: 1s, count: 3, successCondition: "true", provider: {prometheus: {address: "http://prometheus.nowhere.example:1", query: up}}}`), "step", []string{"metric m", "prometheus.nowhere.example"}},
-		{"Secret missing", measuredBy(`{name: m, consecutiveErrorLimit: 1000, interval: 1s, count: 3, successCondition: "true", provider: {web: {url: "http://web.example/{{args.token}}"}}}`), "", []string{"nowhere"}},
+		{"Secret missing", measuredBy(`{name: m, consecutiveErrorLimit: 1000, interval: 1s, count: 3, successCondition: "true", provider: {prometheus: {address: "http://prometheus.nowhere.example:1", query: "{{args.token}}"}}}`), "", []string{"nowhere"}},
 		{"analysis failed", func(app *stage.App) {
 			app.Metric(1)
 			updating(nil, stage.SetWeight(20), stage.Analysis)(app)
 		}, "stopped", []string{"the update is aborted", "metric error-ratio: Failed"}},
-		{"analysis inconclusive", measuredBy(`{name: m, successCondition: "false", failureCondition: "false", provider: {job: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: "example.com/c", command: [sleep, "0"]}]}}}}}}`), "stopped", []string{"could not tell", "AnalysisRun app-"}},
-		{"pods never ready", updating(func(a *stage.App) { a.PatchRollout(podsNeverReady) }, stage.SetWeight(20)), "pods", []string{"0 of 1 pods of ReplicaSet app-", "pod app-"}},
+		{"analysis inconclusive", func(app *stage.App) {
+			app.PatchJSON("AnalysisTemplate", stage.TemplateName, `[{"op": "add", "path": "/spec/metrics/0/failureCondition", "value": "result[0] > 0.5"}]`)
+			app.Metric(0.2)
+			updating(nil, stage.SetWeight(20), stage.Analysis)(app)
+		}, "stopped", []string{"could not tell", "AnalysisRun app-"}},
+		{"pods never ready", updating(func(a *stage.App) { a.PatchRollout(podsNeverReady) }, stage.SetWeight(20)), "pods", []string{"WaitingForPods", "pod app-", "ContainersNotReady"}},
 		{"no node for the pods", updating(func(a *stage.App) {
 			a.PatchRollout(`{"spec": {"template": {"spec": {"nodeSelector": {"disk": "none"}}}}}`)
 		}, stage.SetWeight(20)), "pods", []string{"Unschedulable"}},
@@ -242,13 +246,13 @@ func TestWhyNamesEveryPluginStall(t *testing.T) {
 		{"crashes", nil, "plugins", []string{"PluginUnavailable", "acme/crashing"}},
 		{"hangs", nil, "plugins", []string{"PluginUnavailable", "acme/hanging"}},
 		{"too new", nil, "plugins", []string{"PluginUnavailable", "acme/future"}},
-		{"not granted", nil, "plugins", []string{"acme/ungranted", "HTTPRoute"}},
+		{"acme/ungranted: not granted", nil, "plugins", []string{"grant does not cover HTTPRoute"}},
 	} {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			app := on.NewApp(t, c)
 			plugin := ""
-			for _, text := range s.texts {
+			for _, text := range append(s.texts, strings.Split(s.name, ":")...) {
 				if strings.HasPrefix(text, "acme/") {
 					plugin = text
 				}
