@@ -37,6 +37,31 @@ const traefikStreams = `
   - {name: tls, port: 9443, protocol: TLS, tls: {mode: Passthrough}, allowedRoutes: {namespaces: {from: All}}}
 `
 
+// traefikServices are the rights that Traefik's documentation asks for its own
+// kinds, at the end of the manifest.
+const traefikServices = `
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: traefik-services}
+rules:
+- apiGroups: [traefik.io]
+  resources: ["*"]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [nodes]
+  verbs: [get, list, watch]
+- apiGroups: [networking.k8s.io]
+  resources: [ingresses, ingressclasses]
+  verbs: [get, list, watch]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: traefik-services}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: traefik-services}
+subjects: [{kind: ServiceAccount, name: traefik, namespace: gateway-system}]
+`
+
 const (
 	traefikWeb   = "127.0.0.1:80"   // where the entry point web is reached inside
 	traefikAdmin = "127.0.0.1:8082" // its health and metrics
@@ -62,6 +87,9 @@ type TraefikOptions struct {
 	// knows them in v1alpha2 only, so the definitions are then those of the
 	// experimental channel of the version that Traefik is built with.
 	Streams bool
+	// Services lets it serve IngressRoutes and TraefikServices as well, with its
+	// own definitions.
+	Services bool
 }
 
 // Where TCPRoutes and TLSRoutes are reached inside, with TraefikOptions.Streams;
@@ -109,6 +137,12 @@ func (c *Cluster) startTraefik(ctx context.Context, o TraefikOptions) (*Server, 
 	if err != nil {
 		return nil, err
 	}
+	if o.Services {
+		manifest += traefikServices
+		if err := c.applyTraefikDefinitions(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if err := c.Apply(ctx, manifest); err != nil {
 		return nil, err
 	}
@@ -142,7 +176,20 @@ func (c *Cluster) startTraefik(ctx context.Context, o TraefikOptions) (*Server, 
 		flags = append(flags, "--providers.kubernetesgateway.experimentalchannel=true",
 			"--entrypoints.tcp.address="+TCPEntry, "--entrypoints.tls.address="+TLSEntry)
 	}
+	if o.Services {
+		flags = append(flags, "--providers.kubernetescrd.endpoint="+c.server, "--providers.kubernetescrd.token="+tokenFile,
+			"--providers.kubernetescrd.certauthfilepath="+c.CAPath())
+	}
 	return c.serve(ctx, "traefik", paths[0], traefikWeb, ready, flags...)
+}
+
+// applyTraefikDefinitions applies the definitions of Traefik's own kinds.
+func (c *Cluster) applyTraefikDefinitions(ctx context.Context) error {
+	dir, err := foreign.ModuleDirOf(ctx, foreign.Traefik, "github.com/traefik/traefik/v3")
+	if err != nil {
+		return err
+	}
+	return c.ApplyFiles(ctx, filepath.Join(dir, "docs", "content", "reference", "dynamic-configuration", "kubernetes-crd-definition-v1.yml"))
 }
 
 // applyTraefikGatewayAPI applies the experimental definitions of the version

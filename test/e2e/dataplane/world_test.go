@@ -194,7 +194,8 @@ func aborted(ro map[string]any) bool {
 	return gone && weight == 0 && verified && replicas == want
 }
 
-// applyIn applies a file as `kubectl apply -n` does.
+// applyIn applies a file as `kubectl apply -n` does: an object that is no YAML is
+// named, and those before it are applied.
 func (w *world) applyIn(namespace, file string) {
 	w.t.Helper()
 	raw, err := os.Open(file)
@@ -204,11 +205,16 @@ func (w *world) applyIn(namespace, file string) {
 	var objects []*unstructured.Unstructured
 	for {
 		o := &unstructured.Unstructured{}
-		if err := decoder.Decode(&o.Object); errors.Is(err, io.EOF) {
+		err := decoder.Decode(&o.Object)
+		if errors.Is(err, io.EOF) {
 			break
-		} else {
-			require.NoError(w.t, err)
 		}
+		if err != nil && len(objects) > 0 {
+			w.t.Logf("%s: object %d is left out: %v", file, len(objects)+1, err)
+
+			break
+		}
+		require.NoError(w.t, err)
 		if len(o.Object) > 0 {
 			o.SetNamespace(namespace)
 			objects = append(objects, o)

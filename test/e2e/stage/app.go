@@ -217,7 +217,9 @@ var groups = map[string]string{
 	"Rollout": "argoproj.io/v1alpha1", "AnalysisRun": "argoproj.io/v1alpha1", "AnalysisTemplate": "argoproj.io/v1alpha1",
 	"Experiment": "argoproj.io/v1alpha1", "Secret": "v1",
 	"HTTPRoute": "gateway.networking.k8s.io/v1", "ReplicaSet": "apps/v1", "Service": "v1", "Pod": "v1",
-	"Deployment": "apps/v1", "PodTemplate": "v1", "PodDisruptionBudget": "policy/v1",
+	"Ingress": "networking.k8s.io/v1", "TraefikService": "traefik.io/v1alpha1", "TrafficSplit": "split.smi-spec.io/v1alpha2",
+	"ApisixRoute": "apisix.apache.org/v2",
+	"Deployment":  "apps/v1", "PodTemplate": "v1", "PodDisruptionBudget": "policy/v1",
 }
 
 func (a *App) object(kind, name string) *unstructured.Unstructured {
@@ -236,4 +238,13 @@ func parse(t testing.TB, manifest string) *unstructured.Unstructured {
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(raw, &o.Object))
 	return o
+}
+
+// Gone reports that an object does not exist.
+func (a *App) Gone(kind, name string) bool {
+	a.t.Helper()
+	o := a.object(kind, name)
+	err := a.stage.Client.Get(a.ctx, client.ObjectKeyFromObject(o), o)
+	require.NoError(a.t, client.IgnoreNotFound(err))
+	return err != nil
 }

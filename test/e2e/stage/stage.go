@@ -109,20 +109,30 @@ func (s *Stage) path(name string) string { return filepath.Join(s.root, filepath
 // build builds the programs one after the other: the go command itself uses
 // every core.
 func (s *Stage) build(ctx context.Context) error {
-	type program struct{ pkg, file string }
-	programs := []program{{"./cmd/controller", "controller"}}
-	for _, name := range bundled {
-		programs = append(programs, program{"./plugins/" + name, "plugins/" + name})
+	if err := s.buildOne(ctx, "./cmd/controller", "controller"); err != nil {
+		return err
 	}
-	for _, p := range programs {
-		cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-ldflags=-s -w", "-o", filepath.Join(s.bin, p.file), p.pkg)
-		cmd.Dir = s.root
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		var said bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &said, &said
-		if err := cmd.Run(); err != nil {
-			return fmt.Errorf("building %s: %w\n%s", p.pkg, err, said.String())
+	return s.BuildPlugins(ctx, bundled...)
+}
+
+// BuildPlugins builds further plugins of ours, for controllers that name them.
+func (s *Stage) BuildPlugins(ctx context.Context, names ...string) error {
+	for _, name := range names {
+		if err := s.buildOne(ctx, "./plugins/"+name, "plugins/"+name); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func (s *Stage) buildOne(ctx context.Context, pkg, file string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-ldflags=-s -w", "-o", filepath.Join(s.bin, file), pkg)
+	cmd.Dir = s.root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("building %s: %w\n%s", pkg, err, said.String())
 	}
 	return nil
 }
