@@ -176,7 +176,10 @@ func storyOf(t *testing.T, c *stage.Controller, r routed) {
 	app.Await("v3 at 60", at(5, 60))
 	says(60)
 	resume()
-	app.Await("v3 is promoted", func(w stage.World) bool { return w.Healthy("v3") })
+	app.Await("v3 is promoted, and the weight is back", func(w stage.World) bool {
+		weights := w.Status().Canary.Weights
+		return w.Healthy("v3") && weights != nil && weights.Canary.Weight == 0
+	})
 	says(0)
 
 	app.Update("v4")
