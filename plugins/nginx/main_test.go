@@ -164,7 +164,7 @@ func (s *stage) route(want trafficrouter.Traffic, release bool) error {
 		s.wrote = append(s.wrote, map[objects.Operation]string{objects.Create: "create ", objects.Update: "update ", objects.Delete: "delete "}[w.Operation]+key)
 		switch w.Operation {
 		case objects.Create:
-			o.Set([]any{map[string]any{"uid": string(s.target.UID), "controller": true}}, "metadata", "ownerReferences")
+			o.Set([]any{map[string]any{"uid": s.target.UID, "controller": true}}, "metadata", "ownerReferences")
 			raw, err := o.JSON()
 			require.NoError(s.t, err)
 			s.objects[key] = raw

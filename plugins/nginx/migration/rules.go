@@ -74,7 +74,7 @@ func (t *translation) backends(at string, b networkingv1.IngressBackend) ([]gate
 		port, err := t.port(at, service, b.Service.Port)
 
 		return gatewayv1.HTTPBackendRef{BackendRef: gatewayv1.BackendRef{Weight: weight, BackendObjectReference: gatewayv1.BackendObjectReference{
-			Name: gatewayv1.ObjectName(service), Port: new(gatewayv1.PortNumber(port)),
+			Name: gatewayv1.ObjectName(service), Port: new(port),
 		}}}, err
 	}
 	if t.options.CanaryService == "" || b.Service.Name != t.options.StableService {
