@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
@@ -17,8 +16,6 @@ import (
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 	"github.com/sluice-rollouts/sluice/core/preview"
-	"github.com/sluice-rollouts/sluice/sdk/conformance"
-	"github.com/sluice-rollouts/sluice/sdk/conformance/fixture"
 )
 
 // pluginConfig is the ConfigMap that lists plugins, in the controller's
@@ -207,7 +204,7 @@ Exit codes: 0 it conforms, 1 it does not, or there was nothing to check.`,
 			if logs {
 				_ = os.Setenv("SLUICE_CONFORMANCE_LOG", "1") // cannot fail with this name
 			}
-			return p.checkPlugin(cmd.Context(), conformance.Binary(args[0], args[1:]...), file, print, out)
+			return p.checkPlugin(cmd.Context(), args, file, print, out)
 		},
 	}
 	cmd.Flags().StringVar(&file, "fixture", "", "a file with what the suites have to know: a block the plugin accepts, the objects it sees")
@@ -215,37 +212,4 @@ Exit codes: 0 it conforms, 1 it does not, or there was nothing to check.`,
 	cmd.Flags().BoolVar(&logs, "logs", false, "print what the plugin logs")
 	out.bind(cmd)
 	return cmd
-}
-
-func (p *program) checkPlugin(ctx context.Context, launch conformance.Launcher, file string, print bool, out output) error {
-	if print {
-		described, err := conformance.Introduce(ctx, launch)
-		if err == nil {
-			_, err = io.WriteString(p.Out, fixture.Print(described))
-		}
-		return err
-	}
-	var fixtures conformance.Fixtures
-	if file != "" {
-		loaded, closeAll, err := fixture.Load(file)
-		if err != nil {
-			return err
-		}
-		defer closeAll()
-		fixtures = loaded
-	}
-	p.progress("running the suites …")
-	reports, err := conformance.Check(ctx, launch, fixtures)
-	if err != nil {
-		return err
-	}
-	if out.plain() {
-		err = p.encode(out, reports)
-	} else {
-		err = reports.Text(p.Out)
-	}
-	if n := len(reports.Failures()); err == nil && n > 0 {
-		return &exitError{ExitFailed, fmt.Errorf("%d cases failed", n)}
-	}
-	return err
 }
