@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -112,7 +113,10 @@ var crashesOfCanaries = []crashing.Scenario{
 // succeeded. Every run ends like the one without a fault.
 //
 // As part of all tests it plays two faults of each story; with SLUICE_E2E all of
-// them, in random order, for SLUICE_CRASH_MINUTES (15).
+// them, in random order, for SLUICE_CRASH_MINUTES (15). SLUICE_CRASH_PART=2/8 is
+// the second of eight parts of the stories' faults, so that all can be played in
+// pieces; SLUICE_CRASH_SEED makes the order the same, and SLUICE_CRASH_STORIES, a
+// regular expression, chooses stories.
 func TestCrashes(t *testing.T) {
 	seed, minutes := uint64(time.Now().UnixNano()), 15.0
 	var err error
@@ -124,8 +128,15 @@ func TestCrashes(t *testing.T) {
 		minutes, err = strconv.ParseFloat(s, 64)
 		require.NoError(t, err, "SLUICE_CRASH_MINUTES")
 	}
+	if text := os.Getenv("SLUICE_CRASH_STORIES"); text != "" {
+		chosen := regexp.MustCompile(text)
+		crashes = slices.DeleteFunc(crashes, func(s crashing.Scenario) bool { return !chosen.MatchString(s.Name) })
+	}
 	all := planned(t)
 	plans := len(all)
+	if text := os.Getenv("SLUICE_CRASH_PART"); text != "" {
+		all = part(t, all, text)
+	}
 	r := rand.New(rand.NewPCG(seed, 0))
 	r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	total := &tally{end: time.Now().Add(time.Duration(minutes * float64(time.Minute)))}
@@ -180,6 +191,19 @@ func planned(t *testing.T) []plannedCrash {
 		}
 	}
 	return all
+}
+
+// part is one part of n of all, e.g. "2/8": every n-th fault, so that each part
+// has some of each story.
+func part(t *testing.T, all []plannedCrash, text string) (out []plannedCrash) {
+	var i, n int
+	_, err := fmt.Sscanf(text, "%d/%d", &i, &n)
+	require.NoError(t, err, "SLUICE_CRASH_PART is like 2/8")
+	require.True(t, 1 <= i && i <= n, "SLUICE_CRASH_PART is like 2/8")
+	for at := i - 1; at < len(all); at += n {
+		out = append(out, all[at])
+	}
+	return out
 }
 
 // perStory are the first n plans of each story.
