@@ -1,5 +1,6 @@
 #!/bin/sh
-# Generates all generated code and CRDs from the protos and the API types.
+# Generates all generated code, CRDs and roles from the protos, the API types and the
+# plugins.
 #
 #   tools/generate.sh          writes them into the checkout
 #   tools/generate.sh --check  fails if the checkout's are stale
@@ -24,11 +25,13 @@ generate() {
 		crd:maxDescLen=0,generateEmbeddedObjectMeta=true output:crd:dir="$1/deploy/crds"
 	crd-ref-docs --log-level=ERROR --source-path=core/api/v1alpha1 --config=tools/crd-ref-docs.yaml \
 		--renderer=markdown --max-depth=20 --output-path="$1/docs/reference.md"
+	go run ./tools/pluginroles >"$1/deploy/roles/plugins.yaml.new"
+	mv "$1/deploy/roles/plugins.yaml.new" "$1/deploy/roles/plugins.yaml" # never half of it
 }
 
 # generated lists what is generated below the folder $1, and only that.
 generated() {
-	(cd "$1" && find core deploy/crds docs sdk/proto -name '*.pb.go' -o -name 'zz_generated.*.go' -o -name 'argoproj.io_*.yaml' -o -path docs/reference.md) | sort
+	(cd "$1" && find core deploy/crds deploy/roles docs sdk/proto -name '*.pb.go' -o -name 'zz_generated.*.go' -o -name 'argoproj.io_*.yaml' -o -path docs/reference.md -o -path deploy/roles/plugins.yaml) | sort
 }
 
 if [ "${1:-}" != --check ]; then
@@ -38,7 +41,7 @@ fi
 
 fresh="$(mktemp -d)"
 trap 'rm -rf "$fresh"' EXIT
-mkdir -p "$fresh/core/api/v1alpha1" "$fresh/deploy/crds" "$fresh/docs" "$fresh/sdk/proto"
+mkdir -p "$fresh/core/api/v1alpha1" "$fresh/deploy/crds" "$fresh/deploy/roles" "$fresh/docs" "$fresh/sdk/proto"
 generate "$fresh"
 stale=0
 for file in $( (generated . && generated "$fresh") | sort -u); do

@@ -22,7 +22,7 @@ import (
 )
 
 const (
-	// controllerNamespace and controllerAccount are those of deploy/base.
+	// controllerNamespace and controllerAccount are those of deploy/.
 	controllerNamespace = "sluice"
 	controllerAccount   = "sluice-controller"
 	// Ports inside the cluster's network; 8080 is that of the pods.
@@ -59,7 +59,7 @@ func (s *stack) up(ctx context.Context) (err error) {
 	if err := s.startCluster(ctx); err != nil {
 		return err
 	}
-	if err := s.cluster.ApplyFiles(ctx, s.path("deploy/crds"), s.path("deploy/base/rbac.yaml")); err != nil {
+	if err := s.cluster.ApplyPermissions(ctx); err != nil {
 		return err
 	}
 	s.note("starting the gateway, Prometheus, the app's backend and the controller")

@@ -47,9 +47,20 @@ func run(m *testing.M) (code int) {
 		return 1
 	}
 	code = m.Run()
+	if code == 0 && whole() {
+		if err := on.CheckRights(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
 	if err := shared.Faultless(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
 	return code
+}
+
+// whole is true when no story was left out by name.
+func whole() bool {
+	return flag.Lookup("test.run").Value.String() == "" && flag.Lookup("test.skip").Value.String() == ""
 }

@@ -137,7 +137,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	cfg := o.client()
 	cfg.Wrap(counters.Transport)
-	mgr, err := manager(o, cfg)
+	mgr, err := manager(ctx, o, cfg)
 	if err != nil {
 		return err
 	}
@@ -166,13 +166,24 @@ func Run(ctx context.Context, o Options) error {
 	return err
 }
 
-func manager(o Options, cfg *rest.Config) (ctrl.Manager, error) {
+func manager(ctx context.Context, o Options, cfg *rest.Config) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
 	mine, err := instance(o.InstanceID)
 	if err != nil {
 		return nil, fmt.Errorf("--instance-id %q: %w", o.InstanceID, err)
+	}
+	newCache := cache.New
+	if o.Namespaced {
+		allowed, err := clusterTemplatesAllowed(ctx, cfg)
+		if err != nil {
+			return nil, err
+		}
+		if !allowed {
+			o.Log.Info("ClusterAnalysisTemplates are not used: this account may not list and watch them")
+			newCache = newLocalCache
+		}
 	}
 	grace := 15 * time.Second
 	several := true // controllers in one process
@@ -182,8 +193,9 @@ func manager(o Options, cfg *rest.Config) (ctrl.Manager, error) {
 
 		MapperProvider: mapper,
 
-		Cache:  cacheOptions(o, mine),
-		Client: client.Options{Cache: &client.CacheOptions{Unstructured: false}},
+		Cache:    cacheOptions(o, mine),
+		NewCache: newCache,
+		Client:   client.Options{Cache: &client.CacheOptions{Unstructured: false}},
 
 		Controller: config.Controller{SkipNameValidation: &several},
 

@@ -63,8 +63,11 @@ var _ source.Source = (*doorbell)(nil)
 // what they own, and those of what they name.
 func watchRollouts(mgr ctrl.Manager, r *Rollouts, bell *doorbell, threads int) error {
 	reader, first := mgr.GetCache(), &urgency{}
-	return ctrl.NewControllerManagedBy(mgr).
-		Named("rollout").
+	b := ctrl.NewControllerManagedBy(mgr)
+	if _, local := reader.(localCache); !local {
+		b = b.Watches(&v1alpha1.ClusterAnalysisTemplate{}, naming(reader, templateIndex, func(client.Object) string { return anyTemplate }))
+	}
+	return b.Named("rollout").
 		For(&v1alpha1.Rollout{}, builder.WithPredicates(announced(r), first.learns())).
 		Owns(&appsv1.ReplicaSet{}).
 		Owns(&v1alpha1.AnalysisRun{}, builder.WithPredicates(phaseChanged())).
@@ -72,7 +75,6 @@ func watchRollouts(mgr ctrl.Manager, r *Rollouts, bell *doorbell, threads int) e
 		Watches(&corev1.Service{}, naming(reader, serviceIndex, func(o client.Object) string { return o.GetName() }),
 			builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
 		Watches(&v1alpha1.AnalysisTemplate{}, naming(reader, templateIndex, func(client.Object) string { return anyTemplate })).
-		Watches(&v1alpha1.ClusterAnalysisTemplate{}, naming(reader, templateIndex, func(client.Object) string { return anyTemplate })).
 		Watches(&v1alpha1.Rollout{}, rivals(reader)).
 		WatchesRawSource(bell).
 		WithOptions(controller.Options{MaxConcurrentReconciles: threads, RateLimiter: retries(), NewQueue: urgentQueue(first)}).

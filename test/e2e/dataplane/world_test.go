@@ -61,7 +61,7 @@ func open(t testing.TB) *world {
 // control starts the controller with the bundled routers, under its own rights.
 func (w *world) control(plugins ...string) {
 	w.t.Helper()
-	require.NoError(w.t, w.cluster.ApplyFiles(w.t.Context(), filepath.Join(w.root, "deploy/crds"), filepath.Join(w.root, "deploy/base/rbac.yaml")))
+	require.NoError(w.t, w.cluster.ApplyPermissions(w.t.Context()))
 	dir := w.t.TempDir()
 	for _, p := range plugins {
 		w.build("./plugins/"+p, filepath.Join(dir, p))

@@ -20,7 +20,7 @@ import (
 	"github.com/sluice-rollouts/sluice/test/devcluster"
 )
 
-// Namespace and account of deploy/base; every controller runs as that account.
+// Namespace and account of deploy/; every controller runs as that account.
 const (
 	controllerNamespace = "sluice"
 	controllerAccount   = "sluice-controller"
@@ -125,7 +125,7 @@ func (c *Controller) prepare(ctx context.Context, o ControllerOptions) (err erro
 func (s *Stage) PluginBinary(name string) string { return filepath.Join(s.bin, "plugins", name) }
 
 // ownNamespace makes the controller's namespace, with the roles that
-// deploy/base gives the account in its own.
+// deploy/ gives the account in its own.
 func (c *Controller) ownNamespace(ctx context.Context) error {
 	file, err := os.Open(c.stage.path("deploy/base/rbac.yaml"))
 	if err != nil {
@@ -248,7 +248,7 @@ func (c *Controller) Stop(t testing.TB) {
 }
 
 // faults are what no log may hold, even where the story ends well: each is a
-// bug, or a right that deploy/base lacks.
+// bug, or a right that deploy/ lacks.
 var faults = []string{"breaks an invariant", "panic", "forbidden"}
 
 // Faultless fails when the controller has refused a plan of its own, or its log

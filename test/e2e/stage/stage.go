@@ -81,7 +81,11 @@ func (s *Stage) Close() error {
 }
 
 func (s *Stage) startCluster(ctx context.Context) (err error) {
-	if s.Cluster, err = devcluster.Start(ctx, devcluster.Options{}); err != nil {
+	flags, err := s.auditFlags()
+	if err != nil {
+		return err
+	}
+	if s.Cluster, err = devcluster.Start(ctx, devcluster.Options{APIServerFlags: flags}); err != nil {
 		return err
 	}
 	if s.dynamic, err = dynamic.NewForConfig(s.Cluster.Config()); err != nil {
@@ -97,7 +101,7 @@ func (s *Stage) startCluster(ctx context.Context) (err error) {
 	if err := s.Cluster.ApplyGatewayAPI(ctx); err != nil {
 		return err
 	}
-	if err := s.Cluster.ApplyFiles(ctx, s.path("deploy/crds"), s.path("deploy/base/rbac.yaml")); err != nil {
+	if err := s.Cluster.ApplyPermissions(ctx); err != nil {
 		return err
 	}
 	s.Client, err = client.New(s.Cluster.Config(), client.Options{Scheme: scheme})
