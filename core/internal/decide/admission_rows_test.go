@@ -56,6 +56,8 @@ var admissionRows = []struct{ name, base, patch, path string }{
 		"{setMirrorRoute: {name: mirror, percentage: 50, match: [{method: {exact: GET}, path: {prefix: /}}]}}", "{setMirrorRoute: {name: mirror}}",
 		"{plugin: {name: example/step}}", "{experiment: {templates: [{name: a, specRef: canary, weight: 5}, {name: b, specRef: stable, replicas: 1}]}}"), ""},
 
+	{"scale and routes beside a weight", routedYAML, steps("{setWeight: 5, setCanaryScale: {weight: 10}, setHeaderRoute: {name: beta}}"), ""},
+
 	{"negative minReadySeconds", routedYAML, "spec: {minReadySeconds: -1}", "spec.minReadySeconds"},
 	{"negative revisionHistoryLimit", routedYAML, "spec: {revisionHistoryLimit: -1}", "spec.revisionHistoryLimit"},
 	{"deadline too short", routedYAML, "spec: {progressDeadlineSeconds: 10, minReadySeconds: 10}", "spec.progressDeadlineSeconds"},

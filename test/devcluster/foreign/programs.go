@@ -83,10 +83,6 @@ var (
 	IngressNginx = &Program{
 		Name: "ingress-nginx", file: "ingress-nginx", dir: "test/components/ingressnginx",
 		pkg: "k8s.io/ingress-nginx/cmd/nginx", expected: 3 * time.Minute,
-	// Helm renders and lints charts with Helm's packages.
-	Helm = &Program{
-		Name: "helm", file: "helm", dir: "test/components/helm", pkg: ".",
-		sources: []string{"test/components/helm"}, expected: time.Minute,
 	}
 	// Supervisor is the parent of a cluster's processes.
 	Supervisor = &Program{

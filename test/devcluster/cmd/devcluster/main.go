@@ -1,7 +1,7 @@
 // Command devcluster builds the programs of a development cluster ahead of time,
 // and runs one for playing with.
 //
-//	devcluster build [control-plane|traefik|prometheus|promtool|kubectl|helm|all]…
+//	devcluster build [control-plane|traefik|prometheus|promtool|kubectl|all]…
 //	devcluster up [-nodes N]
 package main
 
@@ -29,7 +29,6 @@ var programs = []struct {
 	{"prometheus", foreign.Prometheus},
 	{"promtool", foreign.Promtool},
 	{"kubectl", foreign.Kubectl},
-	{"helm", foreign.Helm},
 	{"istiod", foreign.Istiod},
 	{"xdsclient", foreign.XDSClient},
 	{"ingress-nginx", foreign.IngressNginx},
