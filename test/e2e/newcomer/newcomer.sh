@@ -62,7 +62,8 @@ image web example.com/web:v2
 phase web Healthy
 
 say "a mistake is told when it is made, and stored as Argo Rollouts would"
-kubectl patch rollout web -n shop --type=merge -p '{"spec": {"minReadySeconds": 700}}' 2>&1 | grep -q 'Warning:.*progressDeadlineSeconds'
+told=$(kubectl patch rollout web -n shop --type=merge -p '{"spec": {"minReadySeconds": 700}}' 2>&1)
+[[ $told == *Warning:*spec.progressDeadlineSeconds* ]]
 phase web Degraded
 kubectl patch rollout web -n shop --type=merge -p '{"spec": {"minReadySeconds": null}}'
 phase web Healthy
