@@ -1,4 +1,4 @@
-package decide_test
+package admission_test
 
 const (
 	podYAML = `

@@ -1,4 +1,4 @@
-package decide_test
+package admission_test
 
 import (
 	"encoding/json"
@@ -116,7 +116,7 @@ func verdictOn(t *testing.T, manifest []byte) string {
 	t.Helper()
 	ro := &v1alpha1.Rollout{}
 	require.NoError(t, json.Unmarshal(manifest, ro))
-	s := &rollout.Snapshot{Now: start, Rollout: ro, Services: map[string]*corev1.Service{}}
+	s := &rollout.Snapshot{Now: time.Now(), Rollout: ro, Services: map[string]*corev1.Service{}}
 	if ro.Spec.WorkloadRef != nil {
 		s.Refer(&appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: appsv1.DeploymentSpec{
 			Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}, Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "web"}},
