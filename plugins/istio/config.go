@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	sdkconfig "github.com/sluice-rollouts/sluice/sdk/config"
@@ -15,6 +17,39 @@ const group = "networking.istio.io"
 // defaultDrain is how long sidecars may still route as before after an object has changed: istiod pushes within a second,
 // and says nothing about when they have taken it over.
 const defaultDrain = 2 * time.Second
+
+// drain is the process-level default of drainSeconds, in nanoseconds.
+var drain atomic.Int64
+
+func init() { drain.Store(int64(defaultDrain)) }
+
+// processConfig is what the plugin's entry in the ConfigMap may say under config. It is there because the block
+// trafficRouting.istio of a Rollout has no drainSeconds: the API server prunes what Argo's schema does not know.
+type processConfig struct {
+	// DrainSeconds of Rollouts that do not say their own. Nil: 2.
+	DrainSeconds *int32 `json:"drainSeconds"`
+}
+
+// configure takes the process-level configuration. Nothing changes when it is wrong.
+func configure(_ context.Context, raw []byte) error {
+	if len(raw) == 0 {
+		raw = []byte("{}")
+	}
+	c, err := sdkconfig.Decode[processConfig](raw)
+	if err != nil {
+		return err
+	}
+	next := defaultDrain
+	if d := c.DrainSeconds; d != nil {
+		if *d < 0 {
+			return plugin.InvalidConfig("drainSeconds", "is %d: want 0 or more", *d)
+		}
+		next = time.Duration(*d) * time.Second
+	}
+	drain.Store(int64(next))
+
+	return nil
+}
 
 // config is the block users write under trafficRouting.istio, with Argo's fields and drainSeconds.
 type config struct {
@@ -76,7 +111,7 @@ func parseConfig(raw []byte, namespace string) (settings, error) {
 	if err != nil {
 		return settings{}, err
 	}
-	s := settings{rule: c.DestinationRule, drain: defaultDrain}
+	s := settings{rule: c.DestinationRule, drain: time.Duration(drain.Load())}
 	if d := c.DrainSeconds; d != nil {
 		if *d < 0 {
 			return settings{}, plugin.InvalidConfig("drainSeconds", "is %d: want 0 or more", *d)

@@ -55,14 +55,14 @@ func hosts(t *testing.T) conformance.RouterFixture {
 	}
 }
 
-// subsetsFixture is a split between subsets that point at the suite's revisions already.
+// subsetsFixture is a split between subsets that point at no revision yet.
 func subsetsFixture(t *testing.T) conformance.RouterFixture {
 	t.Helper()
 
 	return conformance.RouterFixture{
 		Config:  bySubset,
 		Target:  target,
-		Objects: []string{string(manifest(t, "split.json")), string(manifest(t, "subsets.json"))},
+		Objects: []string{string(manifest(t, "split.json")), string(fresh(t))},
 		Missing: `{"virtualService":{"name":"web"},"destinationRule":{"name":"nowhere","canarySubsetName":"canary","stableSubsetName":"stable"}}`,
 
 		ExperimentService: "web-exp",

@@ -53,17 +53,16 @@ func (c *call) observeLeft(s steered) []trafficrouter.Observed {
 }
 
 func (c *call) traffic(s steered, one split) trafficrouter.Traffic {
-	var (
-		w              = one.found(s.asked(one))
-		stable, canary string
-	)
-	if c.subsets != nil {
-		stable, canary = c.subsets.hash(c.subsets.stable), c.subsets.hash(c.subsets.canary)
+	w := one.found(s.asked(one))
+	stable := trafficrouter.Destination{Role: trafficrouter.RoleStable, Service: c.stableService, Weight: w.stable}
+	canary := trafficrouter.Destination{Role: trafficrouter.RoleCanary, Service: c.canaryService, Weight: w.canary}
+	if c.subsets != nil { // What a Service selects does not matter then, and it carries nothing.
+		stable.Service, stable.PodTemplateHash = "", c.subsets.hash(c.subsets.stable)
+		canary.Service, canary.PodTemplateHash = "", c.subsets.hash(c.subsets.canary)
 	}
-	t := trafficrouter.Traffic{TotalWeight: total, ManagedRoutes: c.managed(s), Destinations: []trafficrouter.Destination{
-		{Role: trafficrouter.RoleStable, Service: c.stableService, PodTemplateHash: stable, Weight: w.stable},
-		{Role: trafficrouter.RoleCanary, Service: c.canaryService, PodTemplateHash: canary, Weight: w.canary},
-	}}
+	t := trafficrouter.Traffic{
+		TotalWeight: total, ManagedRoutes: c.managed(s), Destinations: []trafficrouter.Destination{stable, canary},
+	}
 	for _, e := range w.experiments {
 		t.Destinations = append(t.Destinations, trafficrouter.Destination{Role: trafficrouter.RoleExperiment, Service: e.service, Weight: e.weight})
 	}

@@ -17,11 +17,14 @@ const maxExperiments = 32
 //go:embed schema.json
 var schema []byte
 
+//go:embed process.schema.json
+var processSchema []byte
+
 // info introduces the plugin. It reads and updates VirtualServices and DestinationRules, and creates nothing.
 func info() plugin.Info {
 	verbs := []plugin.Verb{plugin.Read, plugin.Update}
 
-	return plugin.Info{Name: "istio", Version: "0.1.0", Kinds: []plugin.Kind{
+	return plugin.Info{Name: "istio", Version: "0.1.0", ConfigSchema: processSchema, Configure: configure, Kinds: []plugin.Kind{
 		{Group: group, Kind: "VirtualService", Verbs: verbs},
 		{Group: group, Kind: "DestinationRule", Verbs: verbs},
 	}}
@@ -29,7 +32,7 @@ func info() plugin.Info {
 
 func service() plugin.Service { return trafficrouter.Service(router{}).WithConfigSchema(schema) }
 
-// router splits traffic by the weights of VirtualServices. It keeps nothing between calls.
+// router splits traffic by the weights of VirtualServices. It keeps nothing between calls but how it is configured.
 type router struct{}
 
 var (
@@ -117,7 +120,13 @@ func (router) Route(_ context.Context, req *trafficrouter.RouteRequest) (*traffi
 		}
 	}
 
-	return c.stage(req.Release, want, message)
+	next, err := c.stage(req.Release, want, message)
+	if err != nil || !req.Release || len(next.Writes) > 0 || !c.mayGiveBack() {
+		return next, err
+	}
+	c.subsets.release()
+
+	return stage(nil, "", c.subsets.object.Object)
 }
 
 // stage writes the weights of all VirtualServices.

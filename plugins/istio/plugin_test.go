@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -176,12 +177,76 @@ func TestPromotionMovesTheEmptySubset(t *testing.T) {
 	}
 }
 
+// fresh are subsets that point at no revision yet.
+func fresh(t *testing.T) []byte {
+	t.Helper()
+	rule := edited(t, manifest(t, "subsets.json"), nil, "spec", "subsets", 1, "labels", hashLabel)
+
+	return edited(t, rule, nil, "spec", "subsets", 2, "labels", hashLabel)
+}
+
+// Subsets that name a revision of an earlier day: the canary's moves first and takes the traffic, then the stable one.
+func TestSubsetsOfAnEarlierDay(t *testing.T) {
+	world := [][]byte{manifest(t, "split.json"), manifest(t, "subsets.json")}
+	var stages []string
+	for range 5 {
+		var wrote string
+		world, wrote = send(t, bySubset, between("new", "new", 0), world...)
+		stages = append(stages, wrote)
+	}
+	assert.Equal(t, []string{"DestinationRule", "VirtualService", "DestinationRule", "VirtualService", ""}, stages)
+	assert.Equal(t, []int{90, 0, 10}, weightsOf(section(t, world[0], "http")[0]))
+}
+
+// A release takes the weight back, then gives the subsets back: byte for byte what was there, and nobody is left behind
+// when the revision is gone.
+func TestSubsetsAreGivenBack(t *testing.T) {
+	before := fresh(t)
+	world, _ := send(t, bySubset, between("one", "one", 0), manifest(t, "split.json"), before)
+	world, _ = send(t, bySubset, between("one", "two", 0), world...)
+	world, _ = send(t, bySubset, between("one", "two", 30), world...)
+	var stages []string
+	for range 3 {
+		stage, err := router{}.Route(t.Context(), &trafficrouter.RouteRequest{
+			Target: target, Config: []byte(bySubset), Traffic: traffic(0), Release: true, Inputs: inputs(t, world...),
+		})
+		require.NoError(t, err)
+		for _, w := range stage.Writes {
+			at := map[bool]int{false: 0, true: 1}[strings.Contains(string(w.JSON), `"kind":"DestinationRule"`)]
+			world[at] = w.JSON
+			stages = append(stages, []string{"VirtualService", "DestinationRule"}[at])
+		}
+	}
+	assert.Equal(t, []string{"VirtualService", "DestinationRule"}, stages)
+	assert.JSONEq(t, string(before), string(world[1]))
+}
+
+// The plugin's own configuration sets how long a change takes where a Rollout does not.
+func TestDrainOfThePlugin(t *testing.T) {
+	t.Cleanup(func() { require.NoError(t, configure(t.Context(), nil)) })
+	settle := func(config string) time.Duration { return observe(t, config, manifest(t, "shop.json")).Settle }
+	assert.Equal(t, 2*time.Second, settle(byHost))
+	require.NoError(t, configure(t.Context(), []byte(`{"drainSeconds": 7}`)))
+	assert.Equal(t, 7*time.Second, settle(byHost))
+	assert.Equal(t, time.Second, settle(strings.Replace(byHost, "{", `{"drainSeconds":1,`, 1)))
+	assert.Equal(t, "drainSeconds", firstKey(plugin.Violations(configure(t.Context(), []byte(`{"drainSeconds": -1}`)))))
+	assert.Error(t, configure(t.Context(), []byte(`{"drain": 1}`)))
+	assert.Equal(t, 7*time.Second, settle(byHost), "a wrong configuration changes nothing")
+}
+
+func firstKey(m map[string]string) string {
+	for k := range m {
+		return k
+	}
+
+	return ""
+}
+
 // Subsets that point at no revision yet are narrowed where they are; one that has traffic is never moved to pods that
 // nothing else reaches.
 func TestAdoptionAndRefusal(t *testing.T) {
-	split, rule := manifest(t, "split.json"), manifest(t, "subsets.json")
-	fresh := edited(t, edited(t, rule, nil, "spec", "subsets", 1, "labels", hashLabel), nil, "spec", "subsets", 2, "labels", hashLabel)
-	world, wrote := send(t, bySubset, between("one", "one", 0), split, fresh)
+	split := manifest(t, "split.json")
+	world, wrote := send(t, bySubset, between("one", "one", 0), split, fresh(t))
 	require.Equal(t, "DestinationRule", wrote)
 	_, wrote = send(t, bySubset, between("one", "one", 0), world...)
 	assert.Empty(t, wrote)

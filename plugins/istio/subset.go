@@ -90,6 +90,9 @@ func (s *subsets) turnTo(stable, canary string, carried weights, routes bool) (t
 
 		return turn{drain: &weights{stable: total}}, nil
 	case repoints(s.stable, stable) && stableCarries:
+		if s.hash(s.canary) != stable && canary == stable && !canaryCarries { // It is free to move, and then takes over.
+			return turn{write: true, only: &s.canary}, nil
+		}
 		if s.hash(s.canary) != stable {
 			return turn{}, plugin.Blocked("subset %q of %v has traffic and is to point at revision %s, which nothing else reaches: "+
 				"point the canary's subset at it and give it the traffic first", s.object.View.Spec.Subsets[s.stable].Name, s.object.Ref, stable)
@@ -108,6 +111,29 @@ func (s *subsets) point(stable, canary string, only *int) {
 			s.object.Set(want, "spec", "subsets", index, "labels", hashLabel)
 		}
 	}
+}
+
+// release makes the subsets reach every pod again: the revision they name will be gone one day.
+func (s *subsets) release() {
+	for _, index := range []int{s.stable, s.canary} {
+		if s.hash(index) != "" {
+			s.object.Delete("spec", "subsets", index, "labels", hashLabel)
+		}
+	}
+}
+
+// mayGiveBack reports that the subsets are among what a release is about: nothing is known to be held, or they are.
+func (c *call) mayGiveBack() bool {
+	if c.subsets == nil {
+		return false
+	}
+	for _, s := range c.selected {
+		if s.object.Held {
+			return c.subsets.object.Held
+		}
+	}
+
+	return true
 }
 
 // claims are the subsets, which only one rollout may point.

@@ -182,8 +182,10 @@ func (s *routerSession) settle(ctx context.Context, traffic trafficrouter.Traffi
 			}
 
 			continue
-		case difference == nil:
+		case difference == nil && pointed(seen, want, release):
 			return nil
+		case difference == nil:
+			difference = errors.New("a subset names another revision")
 		}
 		written, err := s.stage(ctx, want, release)
 		if err != nil {
@@ -195,6 +197,25 @@ func (s *routerSession) settle(ctx context.Context, traffic trafficrouter.Traffi
 	}
 
 	return fmt.Errorf("not there after %d stages", maxStages)
+}
+
+// pointed reports that every destination that is no Service but a subset names the revision asked for, and none at all
+// after a release: it would reach nobody once that revision is gone.
+func pointed(seen *routerv1.ObserveResponse, want *routerv1.Traffic, release bool) bool {
+	for _, at := range seen.GetObserved() {
+		for _, d := range at.GetTraffic().GetDestinations() {
+			if d.GetService() != "" {
+				continue
+			}
+			for _, w := range want.GetDestinations() {
+				if w.GetRole() == d.GetRole() && (release && d.GetPodTemplateHash() != "" || !release && d.GetPodTemplateHash() != w.GetPodTemplateHash()) {
+					return false
+				}
+			}
+		}
+	}
+
+	return true
 }
 
 // differs says in what an observation is not the desired traffic; nil: in nothing.

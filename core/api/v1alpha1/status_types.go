@@ -177,7 +177,7 @@ type RouterStatus struct {
 	Intended *TrafficWeights `json:"intended,omitempty"`
 	// IntendedRoutes are the managed routes that go with Intended, by name and a
 	// digest of what they do. Only for routers that cannot be observed, like the
-	// four fields that follow.
+	// four fields that follow, and for those that split between subsets.
 	IntendedRoutes []string `json:"intendedRoutes,omitempty"`
 	// Acknowledged is the split the router last took on. Nil before the first
 	// one, and when it took it on with another Config.

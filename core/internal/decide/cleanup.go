@@ -163,7 +163,7 @@ func (p *planner) selected(hash string) bool {
 			return true
 		}
 	}
-	return false
+	return p.pointedAt(hash)
 }
 
 // trimRuns deletes completed runs beyond the history limits and those whose

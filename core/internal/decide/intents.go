@@ -30,6 +30,8 @@ func (p *planner) intend(r rollout.Router, want rollout.Traffic) {
 			unanswered(entry)
 		}
 		entry.IntendedRoutes = routes
+	} else if r.Subsets() {
+		entry.IntendedRoutes = rollout.Contents(want.Managed)
 	}
 	if sameWeights(entry.Intended, weights) {
 		return

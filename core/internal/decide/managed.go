@@ -19,7 +19,7 @@ func (p *planner) opened() []rollout.ManagedRoute {
 // reached reports that the canary name leads to pods of the new revision, so
 // that a managed route can be served.
 func (p *planner) reached() bool {
-	return p.moving() && !p.lagging() && rollout.Available(p.newRS) > 0 && p.s.ServiceHash(p.canary.CanaryService) == p.hash
+	return p.moving() && !p.lagging() && rollout.Available(p.newRS) > 0 && p.behind(rollout.RoleCanary, p.hash) == p.hash
 }
 
 // managed are the managed routes a router should have now. Where nothing may go
@@ -34,7 +34,7 @@ func (p *planner) managed(r rollout.Router) []rollout.ManagedRoute {
 		return p.present(r) // the steps may be what is wrong
 	case p.halted() && p.opens(r, want):
 		return rollout.ManagedAt(p.canary, p.index-1)
-	case p.opens(r, want) && !p.mayOpen():
+	case p.opens(r, want) && (!p.mayOpen() || p.justTurned(r, want)):
 		return intersect(want, p.present(r))
 	}
 	return want

@@ -120,7 +120,7 @@ func (p *planner) remember() {
 	p.plan.Routers = out
 	for _, r := range p.s.Routers {
 		if r.Releasing && r.Problem == nil {
-			p.clock(r, left(r))
+			p.clock(r, p.gaveBack(r))
 		}
 	}
 }
@@ -253,7 +253,7 @@ func (p *planner) released(r rollout.Router) bool {
 	if r.Problem != nil && r.Problem.Class == rollout.ProblemInvalid {
 		return true
 	}
-	return r.Problem == nil && left(r) && p.converged(r)
+	return r.Problem == nil && p.gaveBack(r) && p.converged(r)
 }
 
 // leaving reports that some router has yet to give all it routes to the stable
@@ -302,12 +302,15 @@ func (p *planner) desired(r rollout.Router, weight int32) rollout.Traffic {
 	if rest < 0 {
 		shares, rest = nil, p.total-weight
 	}
+	stable := rollout.Destination{Role: rollout.RoleStable, Service: p.canary.StableService, Hash: p.stable, Weight: rest}
+	canary := rollout.Destination{Role: rollout.RoleCanary, Service: p.canary.CanaryService, Hash: p.behindCanary(), Weight: weight}
+	if r.Subsets() {
+		stable.Service, stable.Hash = "", p.pointing(r, rollout.RoleStable)
+		canary.Service, canary.Hash = "", p.pointing(r, rollout.RoleCanary)
+	}
 	return rollout.Traffic{
-		TotalWeight: p.total,
-		Destinations: append([]rollout.Destination{
-			{Role: rollout.RoleStable, Service: p.canary.StableService, Hash: p.stable, Weight: rest},
-			{Role: rollout.RoleCanary, Service: p.canary.CanaryService, Hash: p.behindCanary(), Weight: weight},
-		}, shares...),
+		TotalWeight:  p.total,
+		Destinations: append([]rollout.Destination{stable, canary}, shares...),
 		Managed:      p.managed(r),
 		ManagedNames: names,
 	}
@@ -334,7 +337,7 @@ func (p *planner) serves(weight int32) bool {
 	if !p.routed() {
 		return p.left() // the ratio of pods is the weight
 	}
-	return p.settled(weight) && (weight == 0 || p.s.ServiceHash(p.canary.CanaryService) == p.hash)
+	return p.settled(weight) && (weight == 0 || p.behind(rollout.RoleCanary, p.hash) == p.hash)
 }
 
 // converged reports that the data plane serves the objects as they are and

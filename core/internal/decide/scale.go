@@ -69,7 +69,7 @@ func (p *planner) floor(rs *appsv1.ReplicaSet, target int32) int32 {
 	if rs == p.stableRS && target < p.want && p.leaving() {
 		return from
 	}
-	if p.dynamic() && rs == p.stableRS && target < p.want && p.s.ServiceHash(p.canary.StableService) != p.stable {
+	if p.dynamic() && rs == p.stableRS && target < p.want && p.behind(rollout.RoleStable, p.stable) != p.stable {
 		return from // its name has yet to move there, with all it carries
 	}
 	if p.dynamic() && p.aborted() && rs == p.newRS && p.want > 0 && p.selected(rollout.Hash(rs)) {

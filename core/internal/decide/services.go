@@ -29,11 +29,7 @@ func (p *planner) servicesRouted() {
 		return // nothing is pointed anywhere before the first promotion
 	}
 	p.point(p.canary.StableService, p.stableRS)
-	target := p.newRS
-	if p.aborted() || p.leftBehind() {
-		target = p.stableRS
-	}
-	p.point(p.canary.CanaryService, target)
+	p.point(p.canary.CanaryService, p.behindName())
 }
 
 // leftBehind reports that the canary name still selects a superseded revision
@@ -41,7 +37,7 @@ func (p *planner) servicesRouted() {
 // weight. The name goes back to stable, as before any update; otherwise the
 // superseded pods would stay for as long as somebody pauses.
 func (p *planner) leftBehind() bool {
-	at := p.s.ByHash(p.s.ServiceHash(p.canary.CanaryService))
+	at := p.s.ByHash(p.behind(rollout.RoleCanary, p.hash))
 	return at != nil && at != p.newRS && at != p.stableRS && p.newRS != nil && p.size[p.newRS.Name] == 0
 }
 

@@ -73,7 +73,7 @@ func (p *planner) share(hash string) int32 {
 // planned is the canary weight that stable has to leave room for. Traffic of a
 // revision that was superseded goes back to stable first.
 func (p *planner) planned() int32 {
-	switch at := p.s.ServiceHash(p.canary.CanaryService); {
+	switch at := p.behind(rollout.RoleCanary, p.hash); {
 	case p.aborted():
 		return p.retreat()
 	case at != p.hash && at != p.stable && p.s.HashWeight(at) > 0:

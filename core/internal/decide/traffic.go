@@ -24,6 +24,7 @@ func (p *planner) traffic() {
 		p.capped(weight)
 		for _, r := range p.active() {
 			if r.Known() && !r.Conflicts() {
+				p.explainTurns(r)
 				p.route(r, weight)
 			}
 		}
@@ -34,14 +35,17 @@ func (p *planner) traffic() {
 
 // weight is the canary weight that is right for this position, capped to what
 // was acknowledged where the pods for more are missing.
-func (p *planner) weight() int32 {
+func (p *planner) weight() int32 { return p.turning(p.due()) }
+
+// due is that weight, wherever subsets point.
+func (p *planner) due() int32 {
 	switch {
 	case p.lagging():
 		return p.total
-	case p.aborted() && p.dynamic() && p.s.ServiceHash(p.canary.CanaryService) == p.hash:
+	case p.aborted() && p.dynamic() && p.behind(rollout.RoleCanary, p.hash) == p.hash:
 		return p.retreatWeight()
-	case p.promoted(), p.aborted(), rollout.Available(p.newRS) == 0, p.s.ServiceHash(p.canary.CanaryService) != p.hash:
-		// A canary Service that still selects another revision is drained
+	case p.promoted(), p.aborted(), rollout.Available(p.newRS) == 0, p.behind(rollout.RoleCanary, p.hash) != p.hash:
+		// A canary name that still reaches another revision is drained
 		// before it moves.
 		return 0
 	}
@@ -109,7 +113,7 @@ func (p *planner) carried(weight int32) bool {
 			return false
 		}
 	}
-	return p.s.ServiceHash(p.canary.CanaryService) == p.hash
+	return p.behind(rollout.RoleCanary, p.hash) == p.hash
 }
 
 // lagging reports that the stable name still reaches a revision that is not
@@ -117,8 +121,8 @@ func (p *planner) carried(weight int32) bool {
 // weight stays on the canary name, whatever comes next, until the stable name
 // has moved; and that moves only while it carries nothing.
 func (p *planner) lagging() bool {
-	at := p.s.ServiceHash(p.canary.StableService)
-	return at != "" && at != p.stable && p.s.ServiceHash(p.canary.CanaryService) == p.stable
+	at := p.behind(rollout.RoleStable, p.stable)
+	return at != "" && at != p.stable && p.behind(rollout.RoleCanary, p.stable) == p.stable
 }
 
 // behindCanary is the revision that weight on the canary name is meant for.
@@ -213,11 +217,11 @@ func (p *planner) mayRaise(weight int32) bool {
 func (p *planner) mayReturn(weight int32) bool {
 	need := int32(int64(p.total-weight) * int64(p.want) / int64(p.total))
 	to := p.stableRS // the pods that will get it: the name may lag behind
-	if at := p.s.ServiceHash(p.canary.StableService); at != "" {
+	if at := p.behind(rollout.RoleStable, p.stable); at != "" {
 		to = p.s.ByHash(at)
 	}
 	have := rollout.Available(to)
-	source := rollout.Available(p.s.ByHash(p.s.ServiceHash(p.canary.CanaryService)))
+	source := rollout.Available(p.s.ByHash(p.behind(rollout.RoleCanary, p.hash)))
 	nowhere := p.want > 0 && have == 0 && source > 0 && weight < p.total // rounded down, but not to nothing
 	if p.enough(to, need) && !nowhere || have >= max(1, source) {
 		return true
@@ -291,7 +295,7 @@ func (p *planner) unreported() bool {
 // names carry the traffic.
 func (p *planner) release() {
 	for _, r := range p.s.Routers {
-		if !r.Releasing || r.Problem != nil || left(r) || p.remembered(r) == nil {
+		if !r.Releasing || r.Problem != nil || p.gaveBack(r) || p.remembered(r) == nil {
 			continue
 		}
 		if !p.quiet() {

@@ -110,7 +110,7 @@ func (p *planner) validTraffic() {
 		p.validPingPong(at + "pingPong")
 	case c.StableService != "" && c.StableService == c.CanaryService:
 		p.invalid(at+"canaryService", "is %q, the same as stableService; use two Services", c.CanaryService)
-	case !p.routed():
+	case !p.routed(), p.subsets():
 	case c.StableService == "":
 		p.invalid(at+"stableService", "is required with trafficRouting; name the Service of the stable pods")
 	case c.CanaryService == "":

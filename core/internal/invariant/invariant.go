@@ -45,6 +45,7 @@ func Check(s *rollout.Snapshot, plan rollout.Plan) []Violation {
 		case rollout.RouteTraffic:
 			c.weights(o)
 			c.raises(o)
+			c.turns(o)
 			c.opens(o)
 			c.aborted(o)
 		case rollout.CallStep:
@@ -100,7 +101,7 @@ func (c *checker) raises(o rollout.RouteTraffic) {
 		if int64(d.Weight) <= c.lowest(o.Router, d) {
 			continue
 		}
-		hash := c.s.DestinationHash(rollout.Destination{Service: d.Service})
+		hash := c.reaches(o.Router, d)
 		rs := c.s.ByHash(hash)
 		have := int64(rollout.Available(rs))
 		if hash == "" && rs == nil {
@@ -109,12 +110,12 @@ func (c *checker) raises(o rollout.RouteTraffic) {
 		if d.Role == rollout.RoleStable && (c.shared(o, d) || have == 0 && c.source(o) == 0) {
 			continue // what an experiment gives back, or nobody serves, has nowhere better to go
 		}
-		need := c.pods(d)
+		need := c.pods(o.Router, d)
 		nowhere := d.Role == rollout.RoleStable && c.want > 0 && have == 0 && c.source(o) > 0
 		if c.enough(have, need) && !nowhere || d.Role == rollout.RoleStable && have >= max(1, c.source(o)) {
 			continue
 		}
-		c.broken("I2", o, "%s rises to %d on revision %s with %d of %d pods available", d.Service, d.Weight, hash, have, need)
+		c.broken("I2", o, "%s %s rises to %d on revision %s with %d of %d pods available", d.Role, d.Service, d.Weight, hash, have, need)
 	}
 }
 
@@ -144,7 +145,7 @@ func (c *checker) lowest(r rollout.Router, d rollout.Destination) int64 {
 	for _, at := range r.Observation.Observed {
 		var w int64
 		for _, o := range at.Traffic.Destinations {
-			if o.Service == d.Service {
+			if o.Service == d.Service && (o.Service != "" || o.Role == d.Role) {
 				w += int64(o.Weight)
 			}
 		}
@@ -258,7 +259,7 @@ func (c *checker) selected(hash string) bool {
 			return true
 		}
 	}
-	return false
+	return c.named(hash)
 }
 
 func (c *checker) deletes(o rollout.DeleteReplicaSet) {

@@ -158,7 +158,7 @@ func (c *checker) shared(o rollout.RouteTraffic, stable rollout.Destination) boo
 func (c *checker) source(o rollout.RouteTraffic) int64 {
 	for _, d := range o.Desired.Destinations {
 		if d.Role == rollout.RoleCanary {
-			return int64(rollout.Available(c.s.ByHash(c.s.ServiceHash(d.Service))))
+			return int64(rollout.Available(c.s.ByHash(c.reaches(o.Router, d))))
 		}
 	}
 	return 0
@@ -166,12 +166,12 @@ func (c *checker) source(o rollout.RouteTraffic) int64 {
 
 // pods a destination needs: rounded up where it is new, down where traffic
 // comes back to stable, as Argo Rollouts' own arithmetic does.
-func (c *checker) pods(d rollout.Destination) int64 {
+func (c *checker) pods(r rollout.Router, d rollout.Destination) int64 {
 	if d.Role == rollout.RoleStable {
 		return int64(d.Weight) * c.want / c.total
 	}
 	n := c.least((int64(d.Weight)*c.want + c.total - 1) / c.total)
-	if asked := c.scaled(c.s.ServiceHash(d.Service)); asked != nil {
+	if asked := c.scaled(c.reaches(r, d)); asked != nil {
 		return min(n, *asked)
 	}
 	return n

@@ -21,7 +21,7 @@ type Destination struct {
 	Role    Role
 	Service string
 	// Hash is the pod template hash; in an observation it is set only where
-	// the routed object itself names one (an Istio subset).
+	// the routed object itself names one (an Istio subset, whose Service is "").
 	Hash   string
 	Weight int32
 }
@@ -131,7 +131,7 @@ func (o Observation) Matches(want Traffic) bool {
 		return false
 	}
 	for _, at := range o.Observed {
-		if at.Residue || !sameWeights(at.Traffic, want) || !sameManaged(at.Traffic, want) {
+		if at.Residue || !sameWeights(at.Traffic, want) || !samePointing(at.Traffic, want) || !sameManaged(at.Traffic, want) {
 			return false
 		}
 	}

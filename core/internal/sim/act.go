@@ -70,7 +70,7 @@ func (w *World) execute(s *rollout.Snapshot, op rollout.Op, out *rollout.Outcome
 	case rollout.RouteTraffic:
 		return w.route(o.Router, asked(o.Desired), o.ID(), out)
 	case rollout.ReleaseTraffic:
-		return w.route(o.Router, wanted{weights: map[string]int32{o.Release.StableService: o.Release.TotalWeight, o.Release.CanaryService: 0}}, o.ID(), out)
+		return w.route(o.Router, left(o), o.ID(), out)
 	case rollout.CreateExperiment:
 		return w.createExperiment(s.Rollout, o)
 	case rollout.TerminateExperiment:

@@ -207,7 +207,7 @@ func places(all []Place) string {
 	for _, p := range all {
 		var backends []string
 		for _, b := range p.Backends {
-			backends = append(backends, fmt.Sprintf("%s %d", b.Service, b.Weight))
+			backends = append(backends, fmt.Sprintf("%s %d", shown(p, b.Service), b.Weight))
 		}
 		sort.Strings(backends)
 		text := strings.Join(backends, " / ")

@@ -116,6 +116,9 @@ func (w *World) total() int64 {
 
 // hashOf is the revision a Service reaches now.
 func (w *World) hashOf(service string) string {
+	if subset(service) {
+		return w.subsetHash(service)
+	}
 	svc := w.Service(service)
 	if svc == nil {
 		return ""
@@ -170,7 +173,7 @@ func (w *World) untouched(ro *v1alpha1.Rollout, b rollout.Block) bool {
 
 // givenBack: the route and its data plane send everything to the stable Service.
 func (w *World) givenBack(name string) bool {
-	stable, _ := rollout.Services(w.Rollout())
+	stable, _ := ends(w.Rollout())
 	route := find[*Route](w.store.live, kindRoute, name)
 	return route != nil && !slices.ContainsFunc(append(clonePlaces(route.Places), w.served[name]...), func(p Place) bool {
 		return len(p.Managed) > 0 || int64(weightIn(p, stable)) != w.total()
@@ -179,16 +182,20 @@ func (w *World) givenBack(name string) bool {
 
 // weightOf is the largest weight any place gives what matches.
 func (w *World) weightOf(matches func(service string) bool) int64 {
+	return w.weightWhere(func(_ Place, service string) bool { return matches(service) })
+}
+
+func (w *World) weightWhere(matches func(p Place, service string) bool) int64 {
 	var most int64
 	w.everyPlace(func(p Place) {
 		var sum int64
 		for _, b := range p.Backends {
-			if matches(b.Service) {
+			if matches(p, b.Service) {
 				sum += int64(b.Weight)
 			}
 		}
 		for _, m := range p.Managed {
-			if matches(m.Service) {
+			if matches(p, m.Service) {
 				sum = max(sum, 1) // traffic, whatever the weight is
 			}
 		}
@@ -198,7 +205,7 @@ func (w *World) weightOf(matches func(service string) bool) int64 {
 }
 
 func (w *World) hashWeight(hash string) int64 {
-	return w.weightOf(func(svc string) bool { return hash != "" && w.hashOf(svc) == hash })
+	return w.weightWhere(func(p Place, svc string) bool { return hash != "" && w.reaches(p, svc) == hash })
 }
 
 // trackTraffic notes when revisions stop carrying traffic.

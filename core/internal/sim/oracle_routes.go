@@ -20,6 +20,7 @@ func (w *World) judgeRoute(before, after *Route) {
 			}
 		}
 		w.judgeManaged(before.Places[i], place)
+		w.judgeSubsets(after.Name, before.Places[i], place)
 		if w.Rollout().Spec.Strategy.Canary != nil && sum != w.total() {
 			w.failf("oracle S4: weights of %s sum to %d instead of %d", place.Name, sum, w.total())
 		}
@@ -76,7 +77,7 @@ func (w *World) judgeRaise(before Place, b Backend) {
 		w.judgeShare(ex, b)
 		return
 	}
-	stable, canary := rollout.Services(ro)
+	stable, canary := ends(ro)
 	moving := ro.Status.StableRS != ro.Status.CurrentPodHash
 	if b.Service == canary && moving && hash == ro.Status.CurrentPodHash {
 		if ro.Status.Abort {

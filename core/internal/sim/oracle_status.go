@@ -163,7 +163,7 @@ func (w *World) judgeRoutes(ro *v1alpha1.Rollout, index int) {
 // judgeWeight: every place of every active router carries and serves the
 // weight, and it reaches the new revision, which has the pods for it.
 func (w *World) judgeWeight(ro *v1alpha1.Rollout, weight int32, rule, what string) {
-	_, canary := rollout.Services(ro)
+	_, canary := ends(ro)
 	if w.replicas() == 0 {
 		return // no pod takes any traffic, so steps are gone through without
 	}

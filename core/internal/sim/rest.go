@@ -113,7 +113,7 @@ func (w *World) faulty() bool {
 // unfinished: where the revision serves everything, nothing else may be left.
 func (w *World) unfinished(serving string) string {
 	ro := w.Rollout()
-	_, other := rollout.Services(ro)
+	_, other := ends(ro)
 	_, _, never, _ := delaysOf(ro).values()
 	for _, rs := range list[*appsv1.ReplicaSet](w.store.live, kindReplicaSet) {
 		n, hash := rollout.SpecReplicas(rs), rollout.Hash(rs)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -34,6 +35,9 @@ type Place struct {
 	Backends []Backend
 	// Managed rules come before the weighted one, highest priority first.
 	Managed []ManagedRule
+	// Subsets is nil where the backends are Services, else the revision that each
+	// of them is pointed at, by its name; "" is every pod.
+	Subsets map[string]string
 }
 
 // ManagedRule sends what matches to one Service, whatever the weights are.
@@ -61,6 +65,7 @@ func clonePlaces(in []Place) []Place {
 	for i := range out {
 		out[i].Backends = slices.Clone(out[i].Backends)
 		out[i].Managed = slices.Clone(out[i].Managed)
+		out[i].Subsets = maps.Clone(out[i].Subsets)
 	}
 	return out
 }
@@ -166,6 +171,10 @@ func destinations(place Place, target rollout.Target, total int32) []rollout.Des
 	var out []rollout.Destination
 	for _, b := range place.Backends {
 		switch name := b.Service; {
+		case place.Subsets != nil && name == SubsetStable:
+			out = append(out, rollout.Destination{Role: rollout.RoleStable, Hash: place.Subsets[name], Weight: b.Weight})
+		case place.Subsets != nil && name == SubsetCanary:
+			out = append(out, rollout.Destination{Role: rollout.RoleCanary, Hash: place.Subsets[name], Weight: b.Weight})
 		case name == target.StableService:
 			out = append(out, rollout.Destination{Role: rollout.RoleStable, Service: b.Service, Weight: b.Weight})
 		case name == target.CanaryService:
@@ -221,15 +230,21 @@ func problemOf(p *Plugin, name string) *rollout.Problem {
 type wanted struct {
 	weights map[string]int32
 	managed []ManagedRule
+	subsets map[string]string
 }
 
 // asked translates a distribution; managed routes send to the canary.
 func asked(t rollout.Traffic) wanted {
-	want, canary := wanted{weights: map[string]int32{}}, ""
+	want, canary := wanted{weights: map[string]int32{}, subsets: map[string]string{}}, ""
 	for _, d := range t.Destinations {
-		want.weights[d.Service] += d.Weight
+		name := d.Service
+		if d.Subset() {
+			name = subsetOf(d.Role)
+			want.subsets[name] = d.Hash
+		}
+		want.weights[name] += d.Weight
 		if d.Role == rollout.RoleCanary {
-			canary = d.Service
+			canary = name
 		}
 	}
 	for _, m := range t.Managed {
@@ -290,6 +305,11 @@ func (p *Place) write(want wanted) {
 	})
 	slices.SortFunc(p.Backends, func(a, b Backend) int { return strings.Compare(a.Service, b.Service) })
 	p.Managed = slices.Clone(want.managed)
+	for name, hash := range want.subsets {
+		if p.Subsets != nil {
+			p.Subsets[name] = hash
+		}
+	}
 }
 
 // program is the data plane: it reports a new generation after the plugin's

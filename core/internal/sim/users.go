@@ -10,7 +10,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
-	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 )
 
 // Names of the objects Deploy makes.
@@ -251,7 +250,7 @@ func (w *World) SetPaused(paused bool) {
 // EditRoute is somebody's edit of the weights of one place.
 func (w *World) EditRoute(name string, place int, canary, stable int32) {
 	w.note("somebody edits the route by hand")
-	stableName, canaryName := rollout.Services(w.Rollout())
+	stableName, canaryName := ends(w.Rollout())
 	_, err := w.store.update(byUser, key{kindRoute, name}, "", func(obj object) {
 		for i, b := range obj.(*Route).Places[place].Backends {
 			switch b.Service {

@@ -1,0 +1,209 @@
+package decide
+
+import (
+	"fmt"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
+)
+
+// Routers that split between subsets, such as those of an Istio DestinationRule,
+// have no Services whose selectors the planner moves: it is their subsets that
+// are pointed at revisions. They follow the same rules (I6), and a settle time
+// lies between what empties a subset, what points it elsewhere, and what gives
+// it weight again.
+
+// subsets reports that no Service has to be named. Who cannot be asked is held,
+// or refused by its own words.
+func (p *planner) subsets() bool {
+	if p.canary.StableService != "" || p.canary.CanaryService != "" || p.canary.PingPong != nil || len(p.active()) == 0 {
+		return false
+	}
+	for _, r := range p.active() {
+		if r.Problem == nil && !r.Subsets() || r.Problem != nil && r.Capabilities != (rollout.Capabilities{}) && !r.Capabilities.Observe {
+			return false
+		}
+	}
+	return true
+}
+
+// behind is the revision that a role's traffic reaches: what its Service
+// selects, or what the subsets name where routers split between these. Where
+// they do not agree it is the one that is not wanted, so that nothing counts as
+// moved before everything has.
+func (p *planner) behind(role rollout.Role, wanted string) string {
+	name := p.canary.CanaryService
+	if role == rollout.RoleStable {
+		name = p.canary.StableService
+	}
+	named, at := name != "" && len(p.active()) == 0, ""
+	for _, r := range p.active() {
+		if !r.Subsets() {
+			named = named || name != ""
+			continue
+		}
+		hash, _ := r.Subset(role)
+		if hash != wanted {
+			return hash
+		}
+		at = wanted
+	}
+	if named {
+		return p.s.ServiceHash(name)
+	}
+	return at
+}
+
+// behindName is the revision that the canary name should reach: the stable one
+// after an abort, and where the superseded one it reaches would have to wait.
+func (p *planner) behindName() *appsv1.ReplicaSet {
+	if p.aborted() || p.leftBehind() {
+		return p.stableRS
+	}
+	return p.newRS
+}
+
+// pointing is the revision a subset should name now: the one it is meant for if
+// it may be pointed there, else the one it names.
+func (p *planner) pointing(r rollout.Router, role rollout.Role) string {
+	now, _ := r.Subset(role)
+	to := p.aimed(role)
+	if to == nil || now == rollout.Hash(to) || p.unready(r, role, to) != nil {
+		return now
+	}
+	return rollout.Hash(to)
+}
+
+func (p *planner) aimed(role rollout.Role) *appsv1.ReplicaSet {
+	if role == rollout.RoleStable {
+		return p.stableRS
+	}
+	return p.behindName()
+}
+
+// unready says what keeps a subset from being pointed at a revision; nil when
+// nothing does. The rules are those of point for Services.
+func (p *planner) unready(r rollout.Router, role rollout.Role, to *appsv1.ReplicaSet) *rollout.Hold {
+	if p.blind || p.veto && !p.aborted() {
+		return &rollout.Hold{} // the reason is held already
+	}
+	now, carries := r.Subset(role)
+	have, need := rollout.Available(to), int32(1)
+	if now == "" {
+		need = max(1, rollout.SpecReplicas(to))
+	}
+	if have < need || !rollout.Reported(to) {
+		return &rollout.Hold{Reason: rollout.HoldWaitingForPods, EndedBy: "pods becoming available",
+			What: fmt.Sprintf("the %s subset of router %s is pointed at ReplicaSet %s when %d pods are available, %d are", role, r.Plugin, to.Name, need, have)}
+	}
+	free := carries == 0 && (p.converged(r) || p.meant(r, role, rollout.Hash(to), 0))
+	if now == "" || free || p.deserted(r) && (role == rollout.RoleStable || carries == 0) {
+		return nil
+	}
+	return &rollout.Hold{Reason: rollout.HoldWaitingForTraffic, EndedBy: "its weight reaching 0",
+		What: fmt.Sprintf("the %s subset of router %s carries weight %d and is pointed at ReplicaSet %s when it has carried nothing for a while",
+			role, r.Plugin, carries, to.Name)}
+}
+
+// deserted reports that the stable subset names a revision that is not stable
+// and has no pods, from a Rollout of an earlier day: nobody is served there.
+func (p *planner) deserted(r rollout.Router) bool {
+	at, _ := r.Subset(rollout.RoleStable)
+	return at != "" && at != p.stable && rollout.Available(p.s.ByHash(at)) == 0
+}
+
+// explainTurns holds what the subsets of the router wait for.
+func (p *planner) explainTurns(r rollout.Router) {
+	if !r.Subsets() {
+		return
+	}
+	for _, role := range []rollout.Role{rollout.RoleStable, rollout.RoleCanary} {
+		to := p.aimed(role)
+		if now, _ := r.Subset(role); to == nil || now == rollout.Hash(to) {
+			continue
+		}
+		if h := p.unready(r, role, to); h != nil && h.What != "" {
+			p.hold(*h)
+		}
+	}
+}
+
+// meant reports that status says already that the router is asked to give the
+// role this weight at this revision: the settle time before it has been waited
+// for, and is counted anew since.
+func (p *planner) meant(r rollout.Router, role rollout.Role, hash string, weight int32) bool {
+	e := p.stored(r)
+	if e == nil || e.Intended == nil {
+		return false
+	}
+	d := e.Intended.Canary
+	if role == rollout.RoleStable {
+		d = e.Intended.Stable
+	}
+	return d.PodTemplateHash == hash && d.Weight == weight
+}
+
+// turning keeps weight from a subset that has carried nothing until clients know
+// where it points. What was there before an abort goes back at once: nobody has
+// pointed it elsewhere since.
+func (p *planner) turning(weight int32) int32 {
+	for _, r := range p.active() {
+		if !r.Subsets() || p.converged(r) {
+			continue
+		}
+		hash, canary := r.Subset(rollout.RoleCanary)
+		_, stable := r.Subset(rollout.RoleStable)
+		if p.meant(r, rollout.RoleCanary, hash, weight) {
+			continue
+		}
+		switch {
+		case canary == 0 && weight > 0:
+			return 0
+		case stable == 0 && weight < p.total && !p.aborted():
+			return p.total
+		}
+	}
+	return weight
+}
+
+// justTurned reports that the canary's subset carries nothing and clients may
+// not know yet where it points, unless the routes are meant already.
+func (p *planner) justTurned(r rollout.Router, want []rollout.ManagedRoute) bool {
+	_, carries := r.Subset(rollout.RoleCanary)
+	if !r.Subsets() || carries > 0 || p.converged(r) {
+		return false
+	}
+	e := p.stored(r)
+	return e == nil || !slices.Equal(e.IntendedRoutes, rollout.Contents(want))
+}
+
+// pointedAt reports that a subset names the revision: its pods stay for as long.
+func (p *planner) pointedAt(hash string) bool {
+	for _, r := range p.s.Routers {
+		for _, role := range []rollout.Role{rollout.RoleStable, rollout.RoleCanary} {
+			if at, _ := r.Subset(role); hash != "" && r.Subsets() && at == hash {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// gaveBack reports that a releasing router has nothing left, its subsets
+// included: they would reach nobody once the revision they name is gone. Where
+// the same plugin goes on with another block, the subsets are in use.
+func (p *planner) gaveBack(r rollout.Router) bool {
+	if !left(r) {
+		return false
+	}
+	for _, a := range p.active() {
+		if a.Plugin == r.Plugin && a.Subsets() {
+			return true
+		}
+	}
+	stable, _ := r.Subset(rollout.RoleStable)
+	canary, _ := r.Subset(rollout.RoleCanary)
+	return stable == "" && canary == ""
+}

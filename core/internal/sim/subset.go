@@ -1,0 +1,148 @@
+package sim
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
+)
+
+// Names of the two subsets of a route that splits between subsets.
+const (
+	SubsetStable = "subset-stable"
+	SubsetCanary = "subset-canary"
+)
+
+// AddSubsetRoute creates a Route that splits between two subsets which reach
+// every pod; the stable one has all weight.
+func (w *World) AddSubsetRoute(plugin, name string, total int32, places ...string) {
+	w.AddRouteTo(plugin, name, total, [2]string{SubsetStable, SubsetCanary}, places...)
+	w.mustUpdate(name, func(p *Place) { p.Subsets = map[string]string{SubsetStable: "", SubsetCanary: ""} })
+}
+
+// PointSubsets is somebody's edit of the revisions that the subsets of a route
+// name; what is behind them need not exist.
+func (w *World) PointSubsets(name, hash string) {
+	w.note("somebody points the subsets at " + hash)
+	w.mustUpdate(name, func(p *Place) { p.Subsets[SubsetStable], p.Subsets[SubsetCanary] = hash, hash })
+}
+
+func (w *World) mustUpdate(name string, edit func(*Place)) {
+	_, err := w.store.update(byUser, key{kindRoute, name}, "", func(obj object) {
+		places := obj.(*Route).Places
+		for i := range places {
+			edit(&places[i])
+		}
+	})
+	w.must(err)
+}
+
+// WithSubsets is the Rollout without Services: its route splits between subsets.
+func WithSubsets(ro *v1alpha1.Rollout, route string) *v1alpha1.Rollout {
+	canary := ro.Spec.Strategy.Canary
+	canary.StableService, canary.CanaryService = "", ""
+	canary.TrafficRouting.Plugins[RouterPlugin] = Block(route)
+	return ro
+}
+
+func subset(name string) bool { return name == SubsetStable || name == SubsetCanary }
+
+func subsetOf(role rollout.Role) string {
+	if role == rollout.RoleStable {
+		return SubsetStable
+	}
+	return SubsetCanary
+}
+
+// ends are the names that the Rollout's traffic is split between.
+func ends(ro *v1alpha1.Rollout) (stable, canary string) {
+	stable, canary = rollout.Services(ro)
+	if c := ro.Spec.Strategy.Canary; c != nil && c.TrafficRouting != nil && stable == "" && canary == "" {
+		return SubsetStable, SubsetCanary
+	}
+	return stable, canary
+}
+
+// subsetHash is the revision that the subset names now.
+func (w *World) subsetHash(name string) string {
+	for _, r := range list[*Route](w.store.live, kindRoute) {
+		for _, p := range r.Places {
+			if p.Subsets != nil {
+				return p.Subsets[name]
+			}
+		}
+	}
+	return ""
+}
+
+// reaches is the revision behind a backend of the place: a data plane that has
+// not taken over where a subset points still sends to where it pointed.
+func (w *World) reaches(p Place, name string) string {
+	if p.Subsets != nil && subset(name) {
+		return p.Subsets[name]
+	}
+	return w.hashOf(name)
+}
+
+// left is what a router leaves behind: stable has everything, then no subset
+// names a revision.
+func left(o rollout.ReleaseTraffic) wanted {
+	stable, canary := o.Release.StableService, o.Release.CanaryService
+	want := wanted{subsets: map[string]string{}}
+	if o.Router.Subsets() {
+		stable, canary = SubsetStable, SubsetCanary
+		if _, weight := o.Router.Subset(rollout.RoleCanary); weight == 0 {
+			want.subsets = map[string]string{stable: "", canary: ""}
+		} else {
+			want.subsets = nil
+		}
+	}
+	want.weights = map[string]int32{stable: o.Release.TotalWeight, canary: 0}
+	return want
+}
+
+// judgeSubsets is S3 for subsets: none that carries traffic, as written or as
+// served, is pointed elsewhere, none is pointed at nothing, and what carried
+// nothing gets weight only when the data plane knows where it points.
+func (w *World) judgeSubsets(route string, before, after Place) {
+	for _, name := range []string{SubsetStable, SubsetCanary} {
+		from, to := before.Subsets[name], after.Subsets[name]
+		if after.Subsets == nil {
+			return
+		}
+		if from == to {
+			w.judgeServedSubset(route, name, before, after)
+			continue
+		}
+		carries := max(w.weightOf(func(svc string) bool { return svc == name }), int64(weightIn(before, name)))
+		dead := name == SubsetStable && w.available(from) == 0
+		switch have := w.available(to); {
+		case to == "": // given back
+		case have == 0:
+			w.broken("S3", "%s is pointed at %s, which has no pod", name, to)
+		case from == "" && have < int64(rollout.SpecReplicas(w.byHash(to))):
+			w.broken("S3", "%s is adopted for %s, which has %d pods", name, to, have)
+		case from != "" && !dead && carries > 0:
+			w.broken("S3", "%s leaves %s for %s while it carries weight %d", name, from, to, carries)
+		}
+	}
+}
+
+func (w *World) judgeServedSubset(route, name string, before, after Place) {
+	if weightIn(before, name) > 0 || weightIn(after, name) == 0 || w.Rollout().Status.Abort {
+		return
+	}
+	at := slices.IndexFunc(w.served[route], func(p Place) bool { return p.Name == after.Name })
+	if at >= 0 && w.served[route][at].Subsets[name] != after.Subsets[name] {
+		w.broken("S3", "%s gets weight %d while the data plane still sends it to %s", name, weightIn(after, name), w.served[route][at].Subsets[name])
+	}
+}
+
+// shown is a backend as a story tells it.
+func shown(p Place, name string) string {
+	if p.Subsets == nil || !subset(name) {
+		return name
+	}
+	return name + " (" + cmp.Or(p.Subsets[name], "every pod") + ")"
+}
