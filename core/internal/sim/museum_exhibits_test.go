@@ -1,6 +1,7 @@
 package sim_test
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
@@ -75,6 +76,22 @@ var museum = []exhibit{
 				believeWeight(s, 0)
 			}
 		}},
+	{issue: "AR#4564 subsets", about: "a third revision got the subset that the second still had half of the traffic on",
+		does: func(s *rollout.Snapshot, plan *rollout.Plan) {
+			for i, op := range plan.Ops {
+				if o, ok := op.(rollout.RouteTraffic); ok && len(o.Desired.Destinations) == 2 && rollout.Available(s.ByHash(plan.Hash)) > 0 {
+					o.Desired.Destinations = slices.Clone(o.Desired.Destinations)
+					o.Desired.Destinations[1].Hash = plan.Hash
+					plan.Ops[i] = o
+				}
+			}
+		},
+		play: func(w *sim.World) {
+			subsetsAtHalf(w)
+			w.Plugins[sim.RouterPlugin].Refuse = 20
+			w.Deploy("v3")
+		},
+		caught: "the plan breaks I6"},
 	{issue: "AR#4775", about: "a new revision without pods was skipped by the guard, and its name moved to nothing",
 		play: supersededAtHalf, caught: "breaks I6",
 		believes: func(s *rollout.Snapshot) {
