@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"sigs.k8s.io/yaml"
 
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 	"github.com/sluice-rollouts/sluice/test/e2e/stage"
 )
 
@@ -129,5 +130,35 @@ func TestTheTableOfRouters(t *testing.T) {
 			row += map[bool]string{true: " | yes", false: " | no"}[slices.Contains(report.Capabilities, "CAPABILITY_"+capability)]
 		}
 		assert.Contains(t, string(text), row+" |\n")
+	}
+}
+
+// The manifests of examples/ that users copy are accepted, and their Rollouts
+// become healthy as they are.
+func TestManifestsOfTheExamples(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"canary", "bluegreen", "workloadref", "analysis", "experiment"} {
+		file := filepath.Join("..", "..", "examples", name, "rollout.yaml")
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			raw, err := os.ReadFile(file)
+			require.NoError(t, err)
+			app := on.NewApp(t, shared)
+			rollout := ""
+			for _, manifest := range separator.Split(string(raw), -1) {
+				app.ApplyStrictly(manifest)
+				var head struct {
+					Metadata struct {
+						Name string `json:"name"`
+					} `json:"metadata"`
+				}
+				require.NoError(t, yaml.Unmarshal([]byte(manifest), &head))
+				rollout = head.Metadata.Name // the Rollout comes last
+			}
+			app.Await("its Rollout is healthy", func(w stage.World) bool {
+				ro := w.Others[rollout]
+				return ro != nil && ro.Status.Phase == v1alpha1.RolloutPhaseHealthy && ro.Status.StableRS != ""
+			})
+		})
 	}
 }

@@ -16,6 +16,7 @@ func (a *App) ApplyStrictly(manifest string) {
 	o := parse(a.t, manifest)
 	resource, ok := map[string]string{
 		"AnalysisTemplate": "analysistemplates", "AnalysisRun": "analysisruns", "Experiment": "experiments", "Rollout": "rollouts",
+		"Service": "services", "Deployment": "deployments",
 	}[o.GetKind()]
 	require.True(a.t, ok, fmt.Sprintf("kind %q", o.GetKind()))
 	version, err := schema.ParseGroupVersion(o.GetAPIVersion())
