@@ -16,6 +16,40 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
+// The example without Services, applied as it is: what splits are subsets.
+func TestUpstreamIstioSubsets(t *testing.T) {
+	examples := os.Getenv("SLUICE_UPSTREAM_EXAMPLES")
+	if examples == "" {
+		t.Skip("needs the examples of Argo Rollouts: set SLUICE_UPSTREAM_EXAMPLES to their folder")
+	}
+	w := open(t)
+	require.NoError(t, w.cluster.ApplyIstio(t.Context()))
+	w.control("istio")
+	const ns, name = "upstream", "istio-subset-split"
+	w.apply(`{apiVersion: v1, kind: Namespace, metadata: {name: upstream}}`)
+	w.applyIn(ns, filepath.Join(examples, "istio", "istio-subset-split.yaml"))
+	until := func(what string, reached func(map[string]any) bool) {
+		t.Helper()
+		for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+			o, err := w.client.Resource(rollouts).Namespace(ns).Get(t.Context(), name, metav1.GetOptions{})
+			require.NoError(t, err)
+			if reached(o.Object) {
+				return
+			}
+			require.True(t, time.Now().Before(end), "not reached within %s: %s\n%v", patience, what, o.Object["status"])
+		}
+	}
+	patch := func(patch string, subresources ...string) {
+		_, err := w.client.Resource(rollouts).Namespace(ns).Patch(t.Context(), name, types.MergePatchType, []byte(patch), metav1.PatchOptions{}, subresources...)
+		require.NoError(t, err)
+	}
+	until("the first deployment is healthy", healthy)
+	patch(`{"spec":{"template":{"metadata":{"annotations":{"example.com/update":"1"}}}}}`)
+	until("the update pauses at 10", paused(1, 10))
+	patch(`{"status":{"pauseConditions":null}}`, "status")
+	until("the update is healthy", healthy)
+}
+
 // An example of Argo Rollouts, applied as it is: the first deployment becomes
 // healthy, an update mirrors where its steps say so, and what is left in the
 // VirtualService is what its author wrote. What the other examples ask of the
