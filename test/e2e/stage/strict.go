@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/stretchr/testify/require"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -42,8 +43,11 @@ func (a *App) TryStrictly(manifest string) (notServed string, err error) {
 	options := metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict, DryRun: []string{metav1.DryRunAll}}
 	if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
 		_, err = resource.Namespace(a.Namespace).Create(a.ctx, o, options)
-		return "", err
+	} else {
+		_, err = resource.Create(a.ctx, o, options)
 	}
-	_, err = resource.Create(a.ctx, o, options)
+	if apierrors.IsAlreadyExists(err) { // another story has created it; its name is looked at last
+		err = nil
+	}
 	return "", err
 }
