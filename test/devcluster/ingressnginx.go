@@ -82,33 +82,23 @@ func (c *Cluster) startIngressNginx(ctx context.Context) (*Server, error) {
 	if err := c.Apply(ctx, ingressManifest); err != nil {
 		return nil, err
 	}
-	// Where the first reload meets an nginx that is still starting, nobody answers afterwards. Its liveness probe would
-	// start it again.
-	for range ingressAttempts - 1 {
-		if s, err := c.runIngressNginx(ctx, packages, work, paths[0]); err == nil || ctx.Err() != nil {
-			return s, err
-		}
-	}
 	return c.runIngressNginx(ctx, packages, work, paths[0])
 }
 
-// How long an nginx gets to be ready, and how many there may be.
-const (
-	ingressPatience = 30 * time.Second
-	ingressAttempts = 4
-)
+// ingressPatience is how long ingress-nginx gets to be ready.
+const ingressPatience = time.Minute
 
 func (c *Cluster) runIngressNginx(ctx context.Context, packages, work, controller string) (*Server, error) {
 	ctx, cancel := context.WithTimeout(ctx, ingressPatience)
 	defer cancel()
 	// A process namespace, so that nginx ends with the controller.
 	part, err := c.startFoundation(ctx, "/usr/bin/unshare", "ingress-nginx", []string{
-		"--mount", "--pid", "--fork", "--kill-child", "/bin/sh", filepath.Join(work, "start.sh"), packages, work, controller,
+		"--mount", "--pid", "--mount-proc", "--fork", "--kill-child", "/bin/sh", filepath.Join(work, "start.sh"), packages, work, controller,
 		"--kubeconfig=" + c.KubeconfigPath(), "--configmap=ingress-nginx/ingress-nginx-controller",
 		"--ingress-class=nginx", "--controller-class=k8s.io/ingress-nginx", "--publish-status-address=127.0.0.1",
 		"--http-port=8000", "--https-port=4430", "--default-server-port=8181", "--stream-port=10247", "--profiling=false",
 		"--shutdown-grace-period=0", "--post-shutdown-grace-period=0", "--enable-metrics=false",
-	}, "POD_NAME=controller", "POD_NAMESPACE=ingress-nginx", "NGINX_BINARY=/usr/sbin/nginx")
+	}, "POD_NAME=controller", "POD_NAMESPACE=ingress-nginx", "NGINX_BINARY="+filepath.Join(work, "nginx.sh"))
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +108,10 @@ func (c *Cluster) runIngressNginx(ctx context.Context, packages, work, controlle
 	err = part.await(ctx, "ingress-nginx to be ready", func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
-		return httpOK(ctx, &http.Client{Transport: transport}, "http://"+ingressAdmin+"/healthz")
+		if err := httpOK(ctx, &http.Client{Transport: transport}, "http://"+ingressAdmin+"/healthz"); err != nil {
+			return err
+		}
+		return knowsBackends(ctx, transport)
 	})
 	if err == nil {
 		s.Outside, err = c.Forward(ctx, ingressWeb)
@@ -127,6 +120,30 @@ func (c *Cluster) runIngressNginx(ctx context.Context, packages, work, controlle
 		return nil, errors.Join(err, s.Stop())
 	}
 	return s, nil
+}
+
+// knowsBackends fails while a worker of nginx has not yet taken over the controller's list of backends, which each does on
+// its own up to a second after the controller says it is healthy: until then it answers every request with 503. There are
+// two workers and each connection reaches one of them, so 16 answers in a row leave 1 in 30,000 that one was never asked.
+func knowsBackends(ctx context.Context, transport *http.Transport) error {
+	for range 16 {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+ingressWeb, nil)
+		if err != nil {
+			return err
+		}
+		request.Close = true
+		response, err := (&http.Client{Transport: transport}).Do(request)
+		if err != nil {
+			return err
+		}
+		if err := response.Body.Close(); err != nil {
+			return err
+		}
+		if response.StatusCode != http.StatusNotFound {
+			return fmt.Errorf("nginx answers %d to a request for no Ingress: want 404, that of its own default backend", response.StatusCode)
+		}
+	}
+	return nil
 }
 
 // ingressFolders makes the folders that are mounted over those the controller has compiled in.
@@ -162,8 +179,13 @@ func (c *Cluster) ingressFolders(ctx context.Context, packages string) (string, 
 		return "", err
 	}
 	lua := filepath.Join(work, "nginx", "lua")
-	if err := os.Rename(filepath.Join(lua, "start.sh"), filepath.Join(work, "start.sh")); err != nil {
-		return "", err
+	for _, script := range []string{"start.sh", "nginx.sh"} {
+		if err := os.Rename(filepath.Join(lua, script), filepath.Join(work, script)); err != nil {
+			return "", err
+		}
+		if err := os.Chmod(filepath.Join(work, script), 0o755); err != nil {
+			return "", err
+		}
 	}
 	absent, err := os.ReadFile(filepath.Join(lua, "absent.lua"))
 	if err != nil {
@@ -203,7 +225,9 @@ func debianTemplate(text string) (string, error) {
 	if at < 0 || end < at {
 		return "", fmt.Errorf("the template of this ingress-nginx has no stream block where one is expected: adapt debianTemplate")
 	}
-	stream := "\nstream { server { listen 127.0.0.1:{{ .StreamPort }}; return \"\"; } }\n\n"
+	// The controller writes "[]" and a line end, four bytes in two writes, and fails when the connection ends between them.
+	// ssl_preread waits for five bytes or for the other side to close.
+	stream := "\nstream { server { listen 127.0.0.1:{{ .StreamPort }}; ssl_preread on; return \"\"; } }\n\n"
 	text = text[:at] + stream + text[end:]
 	const pid = "pid {{ .PID }};"
 	if !strings.Contains(text, pid) {
