@@ -7,9 +7,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-rollouts/sluice/cmd/kubectl-sluice/cli"
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
@@ -106,11 +108,21 @@ func TestCommandsThatTurnBack(t *testing.T) {
 	app.Await("paused by hand", func(w stage.World) bool { return w.Status().Message == "manually paused" })
 	sluice(t, app, "promote", "app")
 	app.Await("going on", func(w stage.World) bool { return w.Healthy("v1") && !w.Rollout.Spec.Paused })
-	before := app.Pods("v1")[0].GetUID()
+	before := map[types.UID]bool{}
+	// restartAt has seconds, and what was created in its second is not older than it.
+	app.Eventually("the pods are of an earlier second", func() bool {
+		for _, pod := range app.Pods("v1") {
+			before[pod.GetUID()] = true
+			if created := pod.GetCreationTimestamp(); time.Since(created.Time) < time.Second {
+				return false
+			}
+		}
+		return true
+	})
 	sluice(t, app, "restart", "app")
 	app.Eventually("every pod is new", func() bool {
 		for _, pod := range app.Pods("v1") {
-			if pod.GetUID() == before {
+			if before[pod.GetUID()] {
 				return false
 			}
 		}
