@@ -115,6 +115,9 @@ func (f *fetcher) download(ctx context.Context, e *entry, to string) error {
 	}
 	return pinned(e, to, func(w io.Writer) error {
 		n, err := io.Copy(w, io.LimitReader(res.Body, f.size+1))
+		if err == nil {
+			err = ctx.Err() // a server that sees us hang up may end its answer before the connection is closed
+		}
 		if err != nil {
 			return fmt.Errorf("downloading it: %w", err)
 		}
