@@ -255,13 +255,25 @@ func DescribeStep(step v1alpha1.CanaryStep) string {
 	case step.Experiment != nil:
 		return "experiment"
 	case step.SetCanaryScale != nil:
-		return "setCanaryScale"
+		return describeScale(*step.SetCanaryScale)
 	case step.SetHeaderRoute != nil:
 		return "setHeaderRoute: " + step.SetHeaderRoute.Name
 	case step.SetMirrorRoute != nil:
 		return "setMirrorRoute: " + step.SetMirrorRoute.Name
 	case step.Plugin != nil:
 		return "plugin: " + step.Plugin.Name
+	}
+	return "invalid"
+}
+
+func describeScale(s v1alpha1.SetCanaryScale) string {
+	switch {
+	case s.Weight != nil:
+		return fmt.Sprintf("setCanaryScale{weight: %d}", *s.Weight)
+	case s.MatchTrafficWeight:
+		return "setCanaryScale{matchTrafficWeight: true}"
+	case s.Replicas != nil:
+		return fmt.Sprintf("setCanaryScale{replicas: %d}", *s.Replicas)
 	}
 	return "invalid"
 }

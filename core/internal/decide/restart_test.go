@@ -17,15 +17,16 @@ import (
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 )
 
-// TestRestart: how many pods are evicted at once.
+// TestRestart: how many pods are evicted at once (§11.4, restart_test.go).
 func TestRestart(t *testing.T) {
 	percent := intstr.FromString
 	for _, tt := range []struct {
 		name           string
 		replicas       int32
 		maxUnavailable intstr.IntOrString
-		old, fresh     int // available pods from before and after restartAt
-		starting       int // fresh pods that are not available
+		old, fresh     int   // available pods from before and after restartAt
+		starting       int   // fresh pods that are not available
+		spec           int32 // of the ReplicaSet; 0 means replicas
 		evicted        int
 		done           bool
 	}{
@@ -37,9 +38,14 @@ func TestRestart(t *testing.T) {
 		{name: "rounded down", replicas: 3, maxUnavailable: percent("50%"), old: 3, evicted: 1},
 		{name: "one pod", replicas: 1, maxUnavailable: percent("25%"), old: 1, evicted: 1},
 		{name: "one pod, while another starts", replicas: 1, maxUnavailable: percent("25%"), starting: 1, done: true},
+		{name: "one pod too many", replicas: 1, maxUnavailable: percent("25%"), spec: 2, old: 2, evicted: 1},
+		{name: "one pod too many, while one starts", replicas: 1, maxUnavailable: percent("25%"), spec: 2, old: 1, starting: 1, evicted: 0},
 		{name: "nothing old is left", replicas: 2, maxUnavailable: percent("25%"), fresh: 2, done: true},
 		{name: "no pods", replicas: 0, maxUnavailable: percent("25%"), done: true},
 	} {
+		if tt.spec == 0 {
+			tt.spec = tt.replicas
+		}
 		t.Run(tt.name, func(t *testing.T) {
 			at := metav1.NewTime(start.Add(-time.Minute))
 			ro := &v1alpha1.Rollout{ObjectMeta: metav1.ObjectMeta{Name: "x", Namespace: "n", UID: "u", ResourceVersion: "1"}}
@@ -51,7 +57,7 @@ func TestRestart(t *testing.T) {
 			ro.Status.StableRS, ro.Status.CurrentPodHash, ro.Status.CurrentStepHash = hash, hash, rollout.StepsHash(ro)
 			rs := &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Name: "x-" + hash, UID: "rs", Labels: map[string]string{"app": "x", v1alpha1.LabelPodTemplateHash: hash},
 				OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(ro, v1alpha1.GroupVersion.WithKind("Rollout"))}},
-				Spec: appsv1.ReplicaSetSpec{Replicas: &tt.replicas, Template: ro.Spec.Template}}
+				Spec: appsv1.ReplicaSetSpec{Replicas: &tt.spec, Template: ro.Spec.Template}}
 			s := &rollout.Snapshot{Now: start, Rollout: ro, ReplicaSets: []*appsv1.ReplicaSet{rs}, Pods: []rollout.Pod{},
 				Services: map[string]*corev1.Service{"s": {}, "c": {}}, Routers: []rollout.Router{{Plugin: "r"}}}
 			add := func(n int, created time.Time, available bool) {

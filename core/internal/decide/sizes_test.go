@@ -112,8 +112,8 @@ func abortDelay(seconds int32) func(*v1alpha1.Rollout) {
 }
 
 // TestBasicCanaryMovesWithinItsBounds: the next sizes of a canary without
-// traffic routing, by where its pods are now. A third count is that of an older
-// revision.
+// traffic routing, by where its pods are now (§11.1, CalculateReplicaCountsForCanary
+// 1–23, 28–36 and 27). A third count is that of an older revision.
 func TestBasicCanaryMovesWithinItsBounds(t *testing.T) {
 	for _, tc := range []struct {
 		replicas, weight   int32
@@ -195,7 +195,8 @@ func TestOlderRevisionsLeaveABasicCanaryFirst(t *testing.T) {
 }
 
 // TestRoutedCanarySizes: with traffic routing stable keeps everything and the
-// canary has the pods of its weight, or those setCanaryScale asks for.
+// canary has the pods of its weight, or those setCanaryScale asks for (§11.1,
+// CalculateReplicaCountsForCanary 24–26 and 37–40).
 func TestRoutedCanarySizes(t *testing.T) {
 	nine := v1alpha1.SetCanaryScale{Replicas: ptr.To[int32](9)}
 	matching := v1alpha1.SetCanaryScale{Replicas: ptr.To[int32](9), Weight: ptr.To[int32](100), MatchTrafficWeight: true}
@@ -244,7 +245,7 @@ func TestBasicCanaryIsAtItsWeight(t *testing.T) {
 	}
 }
 
-// TestPodsForAWeight rounds up, and does not overflow.
+// TestPodsForAWeight rounds up, and does not overflow (§11.1, TrafficWeightToReplicas).
 func TestPodsForAWeight(t *testing.T) {
 	for _, tc := range [][3]int32{{10, 0, 0}, {10, 20, 2}, {10, 25, 3}, {10, 33, 4}, {10, 99, 10}, {10, 100, 10}} {
 		assert.Equal(t, tc[2], canaryOf(tc[0], count{}, count{}).podsFor(tc[1]), fmt.Sprint(tc))
@@ -256,7 +257,9 @@ func TestPodsForAWeight(t *testing.T) {
 }
 
 // TestDynamicStableScaleSizes: stable has the pods of its traffic, the recorded
-// one and the coming one; after an abort it comes back as the canary leaves.
+// one and the coming one; after an abort it comes back as the canary leaves
+// (§11.1, DynamicScale). Argo Rollouts raises an aborted canary to the pods of
+// the weight it has; here none is added to a revision that somebody gave up.
 func TestDynamicStableScaleSizes(t *testing.T) {
 	steps := at(weight(20), weight(60))
 	for i, tc := range []struct {
@@ -285,7 +288,8 @@ func TestDynamicStableScaleSizes(t *testing.T) {
 	}
 }
 
-// TestRetreat: the step an aborted canary with dynamicStableScale goes back to.
+// TestRetreat: the step an aborted canary with dynamicStableScale goes back to
+// (§11.1, OnAbortWithScaleDownDelay).
 func TestRetreat(t *testing.T) {
 	for i, tc := range []struct {
 		edit   func(*v1alpha1.Rollout)
@@ -302,7 +306,7 @@ func TestRetreat(t *testing.T) {
 	}
 }
 
-// TestRetreatWeight: the weight on that way, with 5 replicas.
+// TestRetreatWeight: the weight on that way, with 5 replicas (§11.3, from 922).
 func TestRetreatWeight(t *testing.T) {
 	pause := v1alpha1.CanaryStep{Pause: &v1alpha1.RolloutPause{}}
 	half := at(weight(50), pause)
@@ -321,7 +325,7 @@ func TestRetreatWeight(t *testing.T) {
 }
 
 // TestReturnToStableNeedsItsPods: with 10 replicas half of the traffic needs 5,
-// or as many of them as replicaProgressThreshold says.
+// or as many of them as replicaProgressThreshold says (§11.3, 1604 and 1667).
 func TestReturnToStableNeedsItsPods(t *testing.T) {
 	eighty := func(ro *v1alpha1.Rollout) {
 		ro.Spec.Strategy.Canary.ReplicaProgressThreshold = &v1alpha1.ReplicaProgressThreshold{Type: v1alpha1.ReplicaProgressThresholdPercent, Value: 80}
@@ -348,7 +352,7 @@ func TestReturnToStableNeedsItsPods(t *testing.T) {
 	}
 }
 
-// TestReplicaProgressThreshold: when a ReplicaSet has reached its size.
+// TestReplicaProgressThreshold: when a ReplicaSet has reached its size (§11.1).
 func TestReplicaProgressThreshold(t *testing.T) {
 	type threshold = v1alpha1.ReplicaProgressThreshold
 	const percent, pods = v1alpha1.ReplicaProgressThresholdPercent, v1alpha1.ReplicaProgressThresholdPods

@@ -8,7 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestIdealSplit: which ratio of pods comes nearest to a weight.
+// TestIdealSplit: which ratio of pods comes nearest to a weight (§11.1,
+// ApproximateWeightedNewStableReplicaCounts).
 func TestIdealSplit(t *testing.T) {
 	type split = [2]int64
 	for _, tc := range []struct {
@@ -53,7 +54,8 @@ func TestIdealSplitIsNear(t *testing.T) {
 	}
 }
 
-// TestLowerable: what counts as serving when pods are taken away.
+// TestLowerable: what counts as serving when pods are taken away (§11.1,
+// GetReplicasForScaleDown).
 func TestLowerable(t *testing.T) {
 	assert.Equal(t, int64(0), pods{}.lowerable(false))
 	assert.Equal(t, int64(3), pods{3, 5}.lowerable(false), "pods beyond the wanted number are going away")

@@ -10,6 +10,7 @@ import (
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 )
 
+// TestFenceposts: §11.2, 454. No row for garbage on one side alone gives a count.
 func TestFenceposts(t *testing.T) {
 	text := func(s string) *intstr.IntOrString { return ptr.To(intstr.FromString(s)) }
 	for name, tc := range map[string]struct {
@@ -37,6 +38,7 @@ func TestFenceposts(t *testing.T) {
 	}
 }
 
+// TestPodBounds: §11.2, 595: no more can be missing than there are.
 func TestPodBounds(t *testing.T) {
 	for _, tc := range []struct {
 		unavailable intstr.IntOrString

@@ -11,7 +11,8 @@ import (
 
 // TestRandom plays random clusters with traffic routing in random order. A
 // failure prints the seed; SLUICE_SIM_SEED=<seed> plays that one alone and tells
-// the whole story, SLUICE_SIM_SEEDS=<n> plays n of them.
+// the whole story, SLUICE_SIM_SEEDS=<n> plays n of them, from SLUICE_SIM_FIRST
+// on (1).
 func TestRandom(t *testing.T) { playRandom(t, sim.Random) }
 
 // TestRandomBasic is TestRandom for canaries without traffic routing.
@@ -34,8 +35,12 @@ func playRandom(t *testing.T, random world) {
 	if text := os.Getenv("SLUICE_SIM_SEEDS"); text != "" {
 		seeds = number(t, text)
 	}
+	first := int64(1)
+	if text := os.Getenv("SLUICE_SIM_FIRST"); text != "" {
+		first = number(t, text)
+	}
 	var passes, writes, soft, restarts, failed int
-	for seed := int64(1); seed <= seeds; seed++ {
+	for seed := first; seed < first+seeds; seed++ {
 		w := random.play(seed)
 		passes, writes, soft, restarts = passes+w.Passes, writes+w.Writes, soft+w.Soft, restarts+w.Restarts
 		if w.Err != nil {
