@@ -21,6 +21,15 @@ build: ## Build the controller, the CLI, the bundled plugins and plugin-conforma
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/plugin-conformance ./cmd/plugin-conformance
 	@for p in $(BUNDLED); do echo "building plugin $$p"; CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/plugins/$$p ./plugins/$$p || exit 1; done
 
+.PHONY: image
+image: require ## The container image for amd64 and arm64 as an OCI layout in bin/image, without a container engine.
+	$(GO) -C tools/image run . build -root $(CURDIR) -out $(CURDIR)/$(BIN)/image -version $(VERSION) -revision "$$(git rev-parse HEAD 2>/dev/null)"
+
+.PHONY: image-check
+image-check: image ## The image is what deploy/ expects, and comes out the same from another directory.
+	$(GO) -C tools/image test ./...
+	$(GO) -C tools/image run . check -again -root $(CURDIR) -out $(CURDIR)/$(BIN)/image -version $(VERSION) -revision "$$(git rev-parse HEAD 2>/dev/null)"
+
 .PHONY: control-plane
 control-plane: require ## Build the real Kubernetes control plane for tests (cached).
 	@$(GO) run ./test/devcluster/cmd/devcluster build control-plane
@@ -67,7 +76,7 @@ lint: ## golangci-lint with the import rules of the architecture.
 
 .PHONY: fmt
 fmt: ## gofmt everything.
-	gofmt -w cmd core sdk plugins test examples
+	gofmt -w cmd core sdk plugins test tools examples
 
 .PHONY: up
 up: control-plane ## A development cluster to play with, until Ctrl-C.
