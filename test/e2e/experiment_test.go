@@ -64,9 +64,11 @@ func TestExperiment(t *testing.T) {
 	t.Parallel()
 	app := on.NewApp(t, shared)
 	app.Apply(experimentYAML("duration: 5s" + analysedByErrors))
-	w := app.Await("it runs", func(w stage.World) bool { return phase(w, v1alpha1.AnalysisPhaseRunning) })
-	assert.Equal(t, 1, pods(w, "compare-baseline"))
-	assert.Equal(t, 2, pods(w, "compare-canary"))
+	// Each kind is watched on its own: the Experiment's news may come before those of its ReplicaSets.
+	w := app.Await("it runs with the pods asked for", func(w stage.World) bool {
+		return phase(w, v1alpha1.AnalysisPhaseRunning) && pods(w, "compare-baseline") == 1 && pods(w, "compare-canary") == 2 &&
+			w.Services["compare-canary"] != nil
+	})
 	st := w.Experiments["compare"].Status
 	require.NotNil(t, st.AvailableAt)
 	hash := w.Sets["compare-canary"].Labels[v1alpha1.LabelPodTemplateHash]
