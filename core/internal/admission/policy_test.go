@@ -32,6 +32,7 @@ const policyFile = "../../../deploy/policies/rollouts.yaml"
 // run by a real API server, with the controller: both find a Rollout of the table
 // valid, or both find the same fault in it. Each rule of the policy has a row.
 func TestPolicyAgreesWithTheController(t *testing.T) {
+	t.Parallel()
 	cluster, err := devcluster.Start(t.Context(), devcluster.Options{APIServerOnly: true})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, cluster.Stop()) })
