@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 	"github.com/sluice-rollouts/sluice/core/internal/decide"
@@ -27,6 +28,8 @@ type Around struct {
 	// Budgets are the PodDisruptionBudgets of the namespace that allow no
 	// disruption now, by name.
 	Budgets []string
+	// Routes are the RouteObjects of the Rollout, as far as they could be read.
+	Routes []*unstructured.Unstructured
 }
 
 // GateState is how a gate stands.
@@ -106,6 +109,7 @@ func Explain(now time.Time, o Objects, around Around) Explanation {
 		e.conditions()
 		e.holds()
 		e.pods()
+		e.traffic()
 		e.step()
 		e.cleanUp()
 	}
@@ -244,7 +248,11 @@ func (e *explainer) person() {
 		e.add(g)
 	}
 	if e.ro.Spec.Paused {
-		e.add(Gate{Name: GatePerson, Reason: "Paused", What: "spec.paused is set: a person stopped it", EndedBy: "a promote, or spec.paused: false"})
+		g := Gate{Name: GatePerson, Reason: "Paused", What: "spec.paused is set: a person stopped it", EndedBy: "a promote, or spec.paused: false"}
+		if c := e.condition(v1alpha1.ConditionPaused); c != nil && c.Status == corev1.ConditionTrue {
+			g.Since = c.LastTransitionTime.Time
+		}
+		e.add(g)
 	}
 	for _, c := range st.PauseConditions {
 		if c.Reason == v1alpha1.PauseReasonInconclusiveAnalysis || c.Reason == v1alpha1.PauseReasonInconclusiveExperiment {
@@ -263,7 +271,7 @@ func (e *explainer) conditions() {
 		case GatePods:
 			g.Inputs = append(e.podTroubles(), e.budgets()...)
 		case GateTraffic:
-			g.Inputs = e.trafficInputs()
+			g.Inputs, g.Since = e.trafficInputs(), e.askedSince()
 		}
 		e.add(g)
 	}
@@ -301,25 +309,17 @@ func (e *explainer) holds() {
 		g := Gate{Name: gateOf(h.Reason), Reason: string(h.Reason), What: h.What, EndedBy: h.EndedBy, Until: h.Until}
 		switch g.Name {
 		case GatePods:
-			g.Inputs = e.podTroubles()
+			g.Inputs, g.Since = e.podTroubles(), e.podsSince()
 		case GateStep:
-			g.Since = e.pausedSince()
-			g.Inputs = e.runInputs()
+			g.Inputs, g.Since = e.runInputs(), e.stepSince()
 		case GateTraffic:
-			g.Inputs = e.trafficInputs()
+			g.Inputs, g.Since = e.trafficInputs(), e.askedSince()
 		}
 		if e.ro.Spec.Paused && h.Reason == rollout.HoldPaused {
 			continue
 		}
 		e.add(g)
 	}
-}
-
-func (e *explainer) pausedSince() time.Time {
-	if p := e.ro.Status.PauseConditions; len(p) > 0 {
-		return p[0].StartTime.Time
-	}
-	return time.Time{}
 }
 
 func (e *explainer) condition(t v1alpha1.RolloutConditionType) *v1alpha1.RolloutCondition {

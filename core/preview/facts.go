@@ -34,7 +34,7 @@ func (e *explainer) pods() {
 		if have >= want || rs.Annotations[v1alpha1.AnnotationScaleDownDeadline] != "" {
 			continue
 		}
-		e.add(Gate{Name: GatePods, Reason: string(rollout.HoldWaitingForPods), Inputs: troublesOf(rs, e.o.Pods), EndedBy: "its pods becoming available",
+		e.add(Gate{Name: GatePods, Reason: string(rollout.HoldWaitingForPods), Inputs: troublesOf(rs, e.o.Pods), Since: e.podsSince(), EndedBy: "its pods becoming available",
 			What: fmt.Sprintf("%d of %d pods of ReplicaSet %s are available", have, want, rs.Name)})
 	}
 	at := e.ro.Spec.RestartAt
@@ -168,18 +168,6 @@ func runFacts(run *v1alpha1.AnalysisRun) []string {
 		out = append(out, text)
 	}
 	return out
-}
-
-func (e *explainer) trafficInputs() []string {
-	w := e.ro.Status.Canary.Weights
-	if w == nil {
-		return nil
-	}
-	verified := "nobody can tell whether the data plane follows"
-	if w.Verified != nil {
-		verified = map[bool]string{true: "the data plane follows", false: "the data plane does not follow yet"}[*w.Verified]
-	}
-	return []string{fmt.Sprintf("canary has weight %d, stable %d; %s", w.Canary.Weight, w.Stable.Weight, verified)}
 }
 
 // step: runs that go on in the background of nothing else.

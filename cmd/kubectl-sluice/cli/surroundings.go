@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
@@ -110,7 +111,26 @@ func (c *cluster) around(ctx context.Context, ro *v1alpha1.Rollout, controllerNa
 	} else if !apierrors.IsForbidden(err) {
 		return a, err
 	}
+	a.Routes = c.routes(ctx, ro)
 	return a, nil
+}
+
+// routes are the objects whose traffic the Rollout splits. Those that cannot be read
+// are left out: what they would add is detail.
+func (c *cluster) routes(ctx context.Context, ro *v1alpha1.Rollout) []*unstructured.Unstructured {
+	var out []*unstructured.Unstructured
+	for _, r := range preview.RouteObjects(ro) {
+		mapping, err := c.RESTMapper().RESTMapping(r.GroupKind)
+		if err != nil {
+			continue
+		}
+		u := &unstructured.Unstructured{}
+		u.SetGroupVersionKind(mapping.GroupVersionKind)
+		if c.Get(ctx, client.ObjectKey{Namespace: r.Namespace, Name: r.Name}, u) == nil {
+			out = append(out, u)
+		}
+	}
+	return out
 }
 
 // ago is a time as people say it.

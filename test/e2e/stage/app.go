@@ -192,6 +192,14 @@ func (a *App) Patch(kind, name, patch string) {
 	require.NoError(a.t, a.stage.Client.Patch(a.ctx, o, client.RawPatch(types.MergePatchType, []byte(patch))), "%s %s", kind, name)
 }
 
+// PatchSubresource is a JSON merge patch of a subresource, e.g. status as the
+// program writes it whose object it is.
+func (a *App) PatchSubresource(kind, name, subresource, patch string) {
+	a.t.Helper()
+	o := a.object(kind, name)
+	require.NoError(a.t, a.stage.Client.SubResource(subresource).Patch(a.ctx, o, client.RawPatch(types.MergePatchType, []byte(patch))), "%s %s", kind, name)
+}
+
 // PatchJSON is a JSON patch (RFC 6902) of any object of the App.
 func (a *App) PatchJSON(kind, name, patch string) {
 	a.t.Helper()
