@@ -30,6 +30,11 @@ image-check: image ## The image is what deploy/ expects, and comes out the same 
 	$(GO) -C tools/image test ./...
 	$(GO) -C tools/image run . check -again -root $(CURDIR) -out $(CURDIR)/$(BIN)/image -version $(VERSION) -revision "$$(git rev-parse HEAD 2>/dev/null)"
 
+.PHONY: chart
+chart: ## The Helm chart: lint, compared with what kustomize applies, packed into bin/.
+	$(GO) -C tools/chart test ./...
+	$(GO) -C tools/chart run . package $(CURDIR)/deploy/helm/sluice $(CURDIR)/$(BIN)
+
 .PHONY: control-plane
 control-plane: require ## Build the real Kubernetes control plane for tests (cached).
 	@$(GO) run ./test/devcluster/cmd/devcluster build control-plane
