@@ -25,13 +25,12 @@ generate() {
 		crd:maxDescLen=0,generateEmbeddedObjectMeta=true output:crd:dir="$1/deploy/crds"
 	crd-ref-docs --log-level=ERROR --source-path=core/api/v1alpha1 --config=tools/crd-ref-docs.yaml \
 		--renderer=markdown --max-depth=20 --output-path="$1/docs/reference.md"
-	go run ./tools/pluginroles >"$1/deploy/roles/plugins.yaml.new"
-	mv "$1/deploy/roles/plugins.yaml.new" "$1/deploy/roles/plugins.yaml" # never half of it
+	go run ./tools/pluginroles "$1"
 }
 
 # generated lists what is generated below the folder $1, and only that.
 generated() {
-	(cd "$1" && find core deploy/crds deploy/roles docs sdk/proto -name '*.pb.go' -o -name 'zz_generated.*.go' -o -name 'argoproj.io_*.yaml' -o -path docs/reference.md -o -path deploy/roles/plugins.yaml) | sort
+	(cd "$1" && find core deploy/crds deploy/roles docs sdk/proto -name '*.pb.go' -o -name 'zz_generated.*.go' -o -name '*_generated.go' -o -name 'argoproj.io_*.yaml' -o -path docs/reference.md -o -path deploy/roles/plugins.yaml) | sort
 }
 
 if [ "${1:-}" != --check ]; then

@@ -1,7 +1,10 @@
 package preview
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -12,14 +15,41 @@ import (
 	"github.com/sluice-rollouts/sluice/core/internal/sim"
 )
 
-// bundled is what the routers with a block of their own can do; a plugin under
-// trafficRouting.plugins is taken for one that can do everything.
-var bundled = map[string]Router{
-	"istio": {HeaderRoutes: true, MirrorRoutes: true, Experiments: true},
-	"nginx": {MaxWeight: true},
-	"alb":   {HeaderRoutes: true, Experiments: true},
-	"smi":   {Experiments: true}, "apisix": {HeaderRoutes: true},
-	"traefik": {}, "ambassador": {}, "appMesh": {},
+// Aliases are further names of bundled plugins, as manifests for Argo Rollouts have
+// them.
+var Aliases = map[string]string{"argoproj-labs/gatewayAPI": "gatewayapi"}
+
+// Bundled are the names that the plugins which come with the controller answer to,
+// sorted.
+func Bundled() []string { return slices.Sorted(maps.Keys(merged(bundled, Aliases))) }
+
+func merged(plugins map[string]*Router, aliases map[string]string) map[string]bool {
+	out := map[string]bool{}
+	for name := range plugins {
+		out[name] = true
+	}
+	for name := range aliases {
+		out[name] = true
+	}
+	return out
+}
+
+// Retired are the routers with a block of their own that no plugin stands in for.
+var Retired = []string{"ambassador", "appMesh"}
+
+// router is what is known of a plugin without asking it. One that nobody knows is
+// taken for one that can do everything.
+func (f *foreteller) router(plugin string) (can Router, known bool) {
+	if can, known := f.r.Assume.Routers[plugin]; known {
+		return can, true
+	}
+	if slices.Contains(Retired, plugin) {
+		return Router{Missing: true}, true
+	}
+	if r := bundled[cmp.Or(Aliases[plugin], plugin)]; r != nil {
+		return *r, true
+	}
+	return Router{HeaderRoutes: true, MirrorRoutes: true, Experiments: true, MaxWeight: true}, false
 }
 
 // lag is how long a data plane takes to follow; a guess that only shifts times.
@@ -32,12 +62,7 @@ func (f *foreteller) prepare(w *sim.World, about *v1alpha1.Rollout) {
 			continue
 		}
 		for _, b := range rollout.Blocks(ro) {
-			can, known := f.r.Assume.Routers[b.Plugin]
-			if !known {
-				if can, known = bundled[b.Plugin]; !known {
-					can = Router{HeaderRoutes: true, MirrorRoutes: true, Experiments: true, MaxWeight: true}
-				}
-			}
+			can, _ := f.router(b.Plugin)
 			w.Plugins[b.Plugin] = &sim.Plugin{Installed: !can.Missing, Up: true, Lag: lag, Can: &rollout.Capabilities{
 				HeaderRoutes: can.HeaderRoutes, MirrorRoutes: can.MirrorRoutes, Experiments: can.Experiments, MaxWeight: can.MaxWeight}}
 		}
@@ -99,7 +124,7 @@ func ending(ex *v1alpha1.Experiment) sim.Verdict {
 }
 
 // guesses are the assumptions that the Rollout gives occasion for.
-func guesses(all ...*v1alpha1.Rollout) []string {
+func (f *foreteller) guesses(all ...*v1alpha1.Rollout) []string {
 	var out []string
 	said := map[string]bool{}
 	say := func(text string) {
@@ -120,7 +145,7 @@ func guesses(all ...*v1alpha1.Rollout) []string {
 		}
 		for _, b := range rollout.Blocks(ro) {
 			say(fmt.Sprintf("the data plane behind %s follows within %s", b.Plugin, lag))
-			if _, known := bundled[b.Plugin]; !known {
+			if _, known := f.router(b.Plugin); !known {
 				say(fmt.Sprintf("plugin %s can do whatever the steps ask of it", b.Plugin))
 			}
 		}

@@ -204,7 +204,7 @@ func (f *foreteller) world(o Objects, about *v1alpha1.Rollout, now time.Time) *s
 			}
 		}
 	}
-	f.assumed = append(f.assumed, guesses(about, f.r.Want)...)
+	f.assumed = append(f.assumed, f.guesses(about, f.r.Want)...)
 	options := sim.Options{StartUp: start, MaxPasses: 20000, Verdict: verdict, Experiment: ending, RouteOf: routeOf}
 	return sim.Continue(options, seed, func(w *sim.World) { f.prepare(w, about) })
 }

@@ -1,14 +1,16 @@
-// Command pluginroles prints the ClusterRole of each plugin in plugins/, out of what
-// the plugin itself says it needs (Describe): deploy/roles/plugins.yaml. A new plugin
-// gets its role by `make generate`.
+// Command pluginroles asks each plugin in plugins/ who it is, and writes what follows
+// from that below a folder: the ClusterRoles of what they need
+// (deploy/roles/plugins.yaml), and for the command line which there are and what the
+// routers among them can do (core/preview/bundled_generated.go). A new plugin gets
+// both by `make generate`.
 package main
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"go/format"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,7 +18,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/sluice-rollouts/sluice/sdk/conformance"
 	lifecyclev1 "github.com/sluice-rollouts/sluice/sdk/proto/sluice/plugin/lifecycle/v1"
 )
 
@@ -34,6 +35,9 @@ func main() {
 }
 
 func run(ctx context.Context) error {
+	if len(os.Args) != 2 {
+		return errors.New("give the folder to write below; the repository is .")
+	}
 	mains, err := filepath.Glob("plugins/*/main.go")
 	if err != nil || len(mains) == 0 {
 		return errors.Join(err, errors.New("there is no plugins/*/main.go: run it in the root of the repository"))
@@ -43,33 +47,35 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	var roles []string
+	var roles, bundled []string
 	for _, main := range mains {
-		kinds, err := kindsOf(ctx, dir, filepath.Base(filepath.Dir(main)))
+		name := filepath.Base(filepath.Dir(main))
+		says, err := ask(ctx, dir, name)
 		if err != nil {
 			return err
 		}
-		if len(kinds) > 0 {
-			roles = append(roles, role(filepath.Base(filepath.Dir(main)), kinds))
+		if kinds := says.GetKinds(); len(kinds) > 0 {
+			roles = append(roles, role(name, kinds))
 		}
+		bundled = append(bundled, says.entry(name))
 	}
-	_, err = fmt.Print(heading + strings.Join(roles, "---\n"))
-	return err
+	code, err := format.Source(fmt.Appendf(nil, source, strings.Join(bundled, "")))
+	return errors.Join(err,
+		write("deploy/roles/plugins.yaml", []byte(heading+strings.Join(roles, "---\n"))),
+		write("core/preview/bundled_generated.go", code),
+	)
 }
 
-// kindsOf builds the plugin and asks it.
-func kindsOf(ctx context.Context, dir, plugin string) ([]*lifecyclev1.WantedKind, error) {
-	binary := filepath.Join(dir, plugin)
-	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", binary, "./plugins/"+plugin)
-	build.Env, build.Stderr = append(os.Environ(), "CGO_ENABLED=0"), os.Stderr
-	if err := build.Run(); err != nil {
-		return nil, fmt.Errorf("building plugin %s: %w", plugin, err)
+// write replaces a file below the folder of the command line; never by half of it.
+func write(name string, text []byte) error {
+	path := filepath.Join(os.Args[1], filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
 	}
-	described, err := conformance.Introduce(ctx, conformance.Binary(binary))
-	if err != nil {
-		return nil, fmt.Errorf("asking plugin %s: %w", plugin, err)
+	if err := os.WriteFile(path+".new", text, 0o644); err != nil {
+		return err
 	}
-	return described.GetKinds(), nil
+	return os.Rename(path+".new", path)
 }
 
 // verbs are what the broker does for a plugin: it watches what is read and writes

@@ -21,10 +21,6 @@ import (
 	"github.com/sluice-rollouts/sluice/plugins/nginx/migration"
 )
 
-// bundledPlugins are the names that the installed controller's own plugins
-// answer to.
-var bundledPlugins = []string{"gatewayapi", "argoproj-labs/gatewayAPI", "istio", "nginx", "prometheus", "web", "job"}
-
 func (p *program) migrate() *cobra.Command {
 	var out output
 	var everywhere bool
@@ -54,7 +50,7 @@ Exit codes: 0 nothing is found, 1 something is, or it could not be looked at.`,
 			if err != nil {
 				return err
 			}
-			f.Installed = append(f.Installed, append(slices.Clone(bundledPlugins), with...)...)
+			f.Installed = append(f.Installed, append(preview.Bundled(), with...)...)
 			return p.tellConcerns(out, preview.Migrate(f), unseen, len(f.Rollouts))
 		},
 	}

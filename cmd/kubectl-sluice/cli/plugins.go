@@ -95,7 +95,7 @@ func (c *cluster) pluginsOf(ctx context.Context, controllers string) ([]listedPl
 	for i := range configs.Items {
 		all = append(all, listedPlugins(&configs.Items[i])...)
 	}
-	for _, name := range bundledPlugins {
+	for _, name := range preview.Bundled() {
 		if !slices.ContainsFunc(all, func(l listedPlugin) bool { return l.Name == name }) {
 			all = append(all, listedPlugin{Name: name, Kind: "bundled"})
 		}
