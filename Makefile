@@ -50,10 +50,10 @@ test: control-plane ## Unit tests, conformance, a short simulation, tests on the
 FOREIGN = $(shell awk '/^func Test/ {sub(/[(][^)]*/, "", $$2); name = $$2} /Getenv\("SLUICE_E2E"\)/ {print name}' $$(git ls-files 'plugins/*_test.go' 'test/devcluster/*_test.go') | paste -sd '|')
 
 .PHONY: e2e
-e2e: require ## Tests against real data planes (MESH=0: no istiod; INGRESS=0: no ingress-nginx), crashes (MINUTES=15), plugin faults, Node.js (NODEJS=0: not).
+e2e: require ## Tests against real data planes (MESH=0: no istiod; INGRESS=0: no ingress-nginx), the ways to install (INSTALLS=0: not), crashes (MINUTES=15), plugin faults, Node.js (NODEJS=0: not).
 	@$(GO) run ./test/devcluster/cmd/devcluster build control-plane traefik prometheus promtool $(if $(filter 0,$(MESH)),,istiod xdsclient) $(if $(filter 0,$(INGRESS)),,ingress-nginx)
 	SLUICE_E2E=1 $(GO) test -count=1 -timeout 20m -run '^($(FOREIGN))$$' -skip '^$$$(if $(filter 0,$(MESH)),|Istiod)$(if $(filter 0,$(INGRESS)),|IngressNginx)' ./plugins/... ./test/devcluster
-	SLUICE_E2E=1 $(GO) test -count=1 -timeout 20m ./test/e2e/stage/... ./test/e2e/newcomer ./test/monitoring
+	SLUICE_E2E=1 $(GO) test -count=1 -timeout 20m ./test/e2e/stage/... $(if $(filter 0,$(INSTALLS)),,./test/e2e/newcomer) ./test/monitoring
 	SLUICE_E2E=1 $(GO) test -count=1 -timeout 30m -skip '^$$$(if $(filter 0,$(MESH)),|Istio)$(if $(filter 0,$(INGRESS)),|IngressNginx)' ./test/e2e/dataplane
 	@set -o pipefail; SLUICE_E2E=1 SLUICE_NODEJS=$(NODEJS) $(GO) test -count=1 -v -run Nodejs ./test/nodejs ./core/internal/plugins ./test/e2e | grep -Ev '^ *=== | PASS: .*/'
 	@set -o pipefail; SLUICE_E2E=1 SLUICE_CRASH_MINUTES=$(or $(MINUTES),15) $(GO) test -count=1 -timeout 60m -run TestCrashes -parallel 12 -v ./test/e2e | grep -Ev '^ *=== | PASS: '

@@ -14,7 +14,8 @@ image() { kubectl patch rollout "$1" -n shop --type=json -p '[{"op": "replace", 
 say "install"
 kubectl apply -k deploy/
 kubectl wait --for=condition=Established crd/rollouts.argoproj.io
-kubectl apply -k deploy/ >/dev/null # twice is as good as once
+again=$(kubectl apply -k deploy/)
+! grep -E '^(clusterrole|role|customresource|deployment)[^ ]* configured' <<<"$again" # twice is as good as once
 start_controller
 
 say "a canary that waits for a person"

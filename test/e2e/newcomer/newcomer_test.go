@@ -1,19 +1,14 @@
 // Package newcomer runs the path of somebody who meets Sluice for the first time, on
-// a real control plane with RBAC: newcomer.sh.
+// a real control plane with RBAC: newcomer.sh; then the other ways to install it, one
+// after the other on the same control plane, with the commands of the guides.
 package newcomer
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/sluice-rollouts/sluice/test/devcluster"
-	"github.com/sluice-rollouts/sluice/test/devcluster/foreign"
 )
 
 // functions stand for the kubelet: simulated nodes run nothing, so the controller is
@@ -38,33 +33,24 @@ stop_controller() {
 }
 `
 
-func TestNewcomer(t *testing.T) {
-	if os.Getenv("SLUICE_E2E") == "" {
-		t.Skip("takes a minute: make e2e runs it")
+// The ways to install, one after the other on one cluster: deploy/ with everything
+// that a newcomer does, one namespace, strict, and in place of Argo Rollouts. In each,
+// the controller has only what that install gives it.
+func TestInstalls(t *testing.T) {
+	p := open(t)
+	for _, one := range []struct {
+		name string
+		way  func(*testing.T, *place)
+	}{{"newcomer", newcomer}, {"namespaced", namespaced}, {"strict", strict}, {"migration", migration}} {
+		require.True(t, t.Run(one.name, func(t *testing.T) { one.way(t, p) }), "the next one begins where this one ends")
 	}
-	root, err := foreign.Root()
-	require.NoError(t, err)
-	kubectl, err := foreign.Build(t.Context(), os.Stderr, foreign.Kubectl)
-	require.NoError(t, err)
-	work := t.TempDir()
-	for pkg, file := range map[string]string{
-		"./cmd/controller": "controller", "./plugins/job": "plugins/job", "./plugins/gatewayapi": "plugins/gatewayapi",
-	} {
-		build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-ldflags=-s -w", "-o", filepath.Join(work, file), pkg)
-		build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
-		out, err := build.CombinedOutput()
-		require.NoError(t, err, string(out))
-	}
-	cluster, err := devcluster.Start(t.Context(), devcluster.Options{})
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, cluster.Stop()) })
+}
 
-	script, err := os.ReadFile(filepath.Join(root, "test/e2e/newcomer/newcomer.sh"))
+func newcomer(t *testing.T, on *place) {
+	script, err := os.ReadFile("newcomer.sh")
 	require.NoError(t, err)
 	run := exec.CommandContext(t.Context(), "bash", "-c", functions+string(script))
-	run.Dir = root
-	run.Env = append(os.Environ(), "WORK="+work, "KUBECONFIG="+cluster.KubeconfigPath(),
-		fmt.Sprintf("PATH=%s:%s", filepath.Dir(kubectl[0]), os.Getenv("PATH")))
+	run.Dir, run.Env = on.root, on.env
 	out, err := run.CombinedOutput()
 	require.NoError(t, err, string(out))
 	t.Log(string(out))
