@@ -21,6 +21,10 @@ build: ## Build the controller, the CLI, the bundled plugins and plugin-conforma
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/plugin-conformance ./cmd/plugin-conformance
 	@for p in $(BUNDLED); do echo "building plugin $$p"; CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/plugins/$$p ./plugins/$$p || exit 1; done
 
+.PHONY: cross
+cross: ## The CLI for Linux, macOS and Windows in bin/cross, with sha256 sums.
+	./tools/cross.sh $(VERSION) $(BIN)/cross
+
 .PHONY: image
 image: require ## The container image for amd64 and arm64 as an OCI layout in bin/image, without a container engine.
 	$(GO) -C tools/image run . build -root $(CURDIR) -out $(CURDIR)/$(BIN)/image -version $(VERSION) -revision "$$(git rev-parse HEAD 2>/dev/null)"
