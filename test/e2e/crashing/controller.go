@@ -44,7 +44,6 @@ func start(t *testing.T, on *stage.Stage, app *stage.App, logPath string, plan P
 		Rest: on.Cluster.Config(), Namespace: app.Namespace, Namespaced: true, InstanceID: app.Controller.Instance,
 		PluginDir: on.PluginDir(), Threads: 2, Log: logTo(file),
 	}
-	app.AllowMetrics()
 	go c.live(ctx)
 	t.Cleanup(func() {
 		stop()

@@ -17,6 +17,8 @@ import (
 // Scenario is what people do, and where that leads.
 type Scenario struct {
 	Name string
+	// Config is what the controller's ConfigMap has besides; nil for nothing.
+	Config func(*stage.Stage) map[string]any
 	// Deploy brings the App to where the story begins; no fault happens yet. Nil
 	// makes everything part of the story.
 	Deploy func(*stage.App)
@@ -47,6 +49,11 @@ func Run(t *testing.T, on *stage.Stage, s Scenario, plan Plan, want string) Resu
 	instance := fmt.Sprintf("crash-%d", runs.Add(1))
 	log := filepath.Join(t.TempDir(), "log")
 	app := on.NewApp(t, on.Elsewhere(instance, log))
+	data := map[string]any{}
+	if s.Config != nil {
+		data = s.Config(on)
+	}
+	app.Configure(data)
 	c := start(t, on, app, log, plan)
 	if s.Deploy != nil {
 		s.Deploy(app)

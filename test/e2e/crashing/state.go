@@ -26,6 +26,9 @@ func State(w stage.World) string {
 	alias := []string{w.Rollout.Namespace, "NAMESPACE"}
 	for _, name := range slices.Sorted(maps.Keys(w.Sets)) {
 		rs := w.Sets[name]
+		if rs.Labels[v1alpha1.LabelPodTemplateHash] == "" {
+			continue // of a Deployment
+		}
 		image := rs.Spec.Template.Spec.Containers[0].Image
 		version := image[strings.LastIndex(image, ":")+1:]
 		alias = append(alias, rs.Labels[v1alpha1.LabelPodTemplateHash], version)
@@ -37,7 +40,7 @@ func State(w stage.World) string {
 		svc := w.Services[name]
 		out = append(out, fmt.Sprintf("Service %s %s %s", name, text(svc.Spec.Selector), svc.Annotations[v1alpha1.AnnotationManagedBy]))
 	}
-	out = append(out, fmt.Sprintf("weight %d", w.Weight()))
+	out = append(out, fmt.Sprintf("weight %d", w.Weight()), "rules "+text(w.Route.Spec.Rules))
 	for name, run := range w.Runs {
 		out = append(out, fmt.Sprintf("AnalysisRun %s %s%s", name, run.Status.Phase, measured(run)))
 	}
@@ -82,6 +85,10 @@ func timeless(st v1alpha1.RolloutStatus) v1alpha1.RolloutStatus {
 			return nil
 		}
 		return &metav1.Time{}
+	}
+	for i := range st.Canary.StepPluginStatuses {
+		e := &st.Canary.StepPluginStatuses[i] // a call that was lost is made again
+		e.StartedAt, e.UpdatedAt, e.FinishedAt, e.Executions = nil, nil, nil, 0
 	}
 	st.AbortedAt, st.RestartedAt = some(st.AbortedAt), some(st.RestartedAt)
 	st.Duration = nil

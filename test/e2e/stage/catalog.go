@@ -37,12 +37,12 @@ func (c *Controller) configure(ctx context.Context, data map[string]any) error {
 	}})
 }
 
-// AllowMetrics lets a controller whose own namespace is that of the App ask the
-// stand-in for Prometheus.
-func (a *App) AllowMetrics() {
+// Configure writes the ConfigMap of a controller whose own namespace is that of
+// the App, which may then ask the stand-in for Prometheus.
+func (a *App) Configure(data map[string]any) {
 	a.t.Helper()
 	own := &Controller{Namespace: a.Namespace, stage: a.stage}
-	require.NoError(a.t, own.configure(a.ctx, map[string]any{}))
+	require.NoError(a.t, own.configure(a.ctx, data))
 }
 
 // AwaitEvent waits for an event in the controller's namespace whose message
