@@ -21,7 +21,7 @@ var crashesOfSteps = []crashing.Scenario{
 		Ended:  done("v2", "v1")},
 	{Name: "header and mirror routes",
 		Deploy: func(a *stage.App) {
-			a.Apply(edited(stage.RolloutYAML(stage.SetWeight(20),
+			a.Apply(canaryEdited(stage.RolloutYAML(stage.SetWeight(20),
 				"{setHeaderRoute: {name: beta, match: [{headerName: x-version, headerValue: {exact: beta}}]}}",
 				"{setMirrorRoute: {name: shadow, percentage: 50, match: [{method: {exact: GET}}]}}",
 				stage.ShortPause, "{setHeaderRoute: {name: beta}}", stage.SetWeight(50)), func(canary map[string]any) {
@@ -33,7 +33,7 @@ var crashesOfSteps = []crashing.Scenario{
 		Ended: done("v2", "v1")},
 	{Name: "ping-pong",
 		Deploy: func(a *stage.App) {
-			a.Apply(edited(stage.RolloutYAML(stage.SetWeight(50), stage.ShortPause), func(canary map[string]any) {
+			a.Apply(canaryEdited(stage.RolloutYAML(stage.SetWeight(50), stage.ShortPause), func(canary map[string]any) {
 				delete(canary, "stableService")
 				delete(canary, "canaryService")
 				canary["pingPong"] = map[string]any{"pingService": stage.StableService, "pongService": stage.CanaryService}
@@ -48,7 +48,7 @@ var crashesOfSteps = []crashing.Scenario{
 		Ended: func(w stage.World) bool { return turned("v3", 0)(w) && w.Wanted("v1") == 0 && w.Wanted("v2") == 0 }},
 	{Name: "two routers",
 		Deploy: func(a *stage.App) {
-			a.Apply(ingressYAML, edited(stage.RolloutYAML(stage.SetWeight(50)), func(canary map[string]any) {
+			a.Apply(ingressYAML, canaryEdited(stage.RolloutYAML(stage.SetWeight(50)), func(canary map[string]any) {
 				canary["trafficRouting"].(map[string]any)["nginx"] = map[string]any{"stableIngress": "app"}
 			}))
 			a.Await("v1 is healthy", func(w stage.World) bool { return w.Healthy("v1") && len(w.Status().Canary.Routers) == 2 })
@@ -77,8 +77,8 @@ var crashesOfSteps = []crashing.Scenario{
 		Ended: done("v2", "v1")},
 }
 
-// edited changes the canary of a Rollout's manifest.
-func edited(manifest string, edit func(canary map[string]any)) string {
+// canaryEdited changes the canary of a Rollout's manifest.
+func canaryEdited(manifest string, edit func(canary map[string]any)) string {
 	return stage.EditYAML(manifest, func(spec map[string]any) {
 		edit(spec["strategy"].(map[string]any)["canary"].(map[string]any))
 	})

@@ -112,8 +112,8 @@ var crashesOfCanaries = []crashing.Scenario{
 // before it or right after it, is told that it failed, or never hears that it
 // succeeded. Every run ends like the one without a fault.
 //
-// As part of all tests it plays two faults of each story; with SLUICE_E2E all of
-// them, in random order, for SLUICE_CRASH_MINUTES (15). SLUICE_CRASH_PART=2/8 is
+// As part of all tests it plays two faults of each story but the last ones; with
+// SLUICE_E2E all of them, in random order, for SLUICE_CRASH_MINUTES (15). SLUICE_CRASH_PART=2/8 is
 // the second of eight parts of the stories' faults, so that all can be played in
 // pieces; SLUICE_CRASH_SEED makes the order the same, and SLUICE_CRASH_STORIES, a
 // regular expression, chooses stories.
@@ -127,6 +127,10 @@ func TestCrashes(t *testing.T) {
 	if s := os.Getenv("SLUICE_CRASH_MINUTES"); s != "" {
 		minutes, err = strconv.ParseFloat(s, 64)
 		require.NoError(t, err, "SLUICE_CRASH_MINUTES")
+	}
+	if os.Getenv("SLUICE_E2E") != "" {
+		buildForCrashes(t)
+		crashes = append(crashes, crashesOfSteps...)
 	}
 	if text := os.Getenv("SLUICE_CRASH_STORIES"); text != "" {
 		chosen := regexp.MustCompile(text)

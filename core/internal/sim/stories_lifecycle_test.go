@@ -76,6 +76,15 @@ var lifecycleStories = []story{
 		}},
 }
 
+// blueGreenRoles waits with v2 for its promotion, and roles mark the pods.
+func blueGreenRoles(w *sim.World) {
+	blueGreen(w, manual)
+	w.SetRoles(map[string]string{"role": "preview", "new": "yes"}, map[string]string{"role": "active"})
+	w.Rest()
+	w.Deploy("v2")
+	w.Until("v2 waits", promotable)
+}
+
 // updated plays a whole update with the steps of half().
 func updated(w *sim.World, version string) {
 	w.Deploy(version)
@@ -176,6 +185,22 @@ var podStories = []story{
 			w.Deploy("v2")
 			w.Until("50 % of v2", pausedAt(1))
 			w.Abort()
+		}},
+	{name: "bluegreen-role-metadata", about: "The pods of the preview are marked as such until they are promoted, and as active then; those it replaces lose their mark.",
+		play: func(w *sim.World) {
+			blueGreenRoles(w)
+			w.Run(time.Minute)
+			w.Resume()
+		}},
+	{name: "bluegreen-role-metadata-abort", about: "An aborted preview stays marked as the preview; the active pods keep their mark.",
+		play: func(w *sim.World) { blueGreenRoles(w); w.Abort() }},
+	{name: "bluegreen-role-metadata-rollback", about: "The pods that return in their scale-down delay are marked as the preview, and as active again when users reach them.",
+		play: func(w *sim.World) {
+			blueGreenRoles(w)
+			w.Resume()
+			w.Until("v2 is stable", func(ro *v1alpha1.Rollout) bool { return ro.Status.Phase == v1alpha1.RolloutPhaseHealthy })
+			w.Run(5 * time.Second)
+			w.Deploy("v1")
 		}},
 	{name: "anti-affinity", about: "The pods of v2 keep away from the nodes of v1 as long as both are there; it is not part of the revision, and goes when v2 is stable.",
 		play: func(w *sim.World) {

@@ -8,12 +8,15 @@ import (
 )
 
 // pingPong is v1 at rest behind the Service ping.
-func pingPong(w *sim.World) {
+func pingPong(w *sim.World) { pingPongOf(w, func(*v1alpha1.CanaryStrategy) {}) }
+
+func pingPongOf(w *sim.World, edit func(*v1alpha1.CanaryStrategy)) {
 	w.AddService(sim.PingService)
 	w.AddService(sim.PongService)
 	w.AddRouteTo(sim.RouterPlugin, "pp", 100, [2]string{sim.PingService, sim.PongService}, "rule-0")
 	ro := sim.PingPong(sim.NewRollout("v1", 4, sim.SetWeight(50), sim.Pause(10)))
 	ro.Spec.Strategy.Canary.TrafficRouting.Plugins[sim.RouterPlugin] = sim.Block("pp")
+	edit(ro.Spec.Strategy.Canary)
 	w.Create(ro)
 	w.Rest()
 }
@@ -82,6 +85,18 @@ var routeStories = []story{
 			w.Deploy("v3")
 			w.Rest()
 			w.Deploy("v1")
+		}},
+	{name: "ping-pong-dynamic", about: "With ping-pong and dynamicStableScale each update leaves its pods where they are when the roles change; an abort at 50 % brings the pods of stable back before its traffic.",
+		play: func(w *sim.World) {
+			pingPongOf(w, func(c *v1alpha1.CanaryStrategy) { c.DynamicStableScale = true })
+			w.Deploy("v2")
+			w.Rest()
+			w.Deploy("v3")
+			w.Until("50 % of v3", pausedAt(1))
+			w.Run(3 * time.Second)
+			w.Abort()
+			w.Rest()
+			w.Deploy("v4")
 		}},
 	{name: "router-unobserved", about: "A router that cannot be observed: what it is asked for is in status first, and what it acknowledged counts until it acknowledges something else. It is asked again every 10 s until its data plane follows.",
 		play: func(w *sim.World) {

@@ -61,11 +61,17 @@ func (w *World) SetBudget(available int) {
 	w.MinAvailable, w.disturbed = available, true
 }
 
-// SetRoles sets the metadata that the canary's and the stable pods carry.
-func (w *World) SetRoles(canary, stable map[string]string) {
+// SetRoles sets the metadata that the pods of the new and of the stable revision
+// carry: those of canary and stable, or of preview and active.
+func (w *World) SetRoles(coming, staying map[string]string) {
 	w.Edit("sets the metadata of the roles", func(ro *v1alpha1.Rollout) {
-		ro.Spec.Strategy.Canary.CanaryMetadata = &v1alpha1.PodTemplateMetadata{Labels: canary}
-		ro.Spec.Strategy.Canary.StableMetadata = &v1alpha1.PodTemplateMetadata{Labels: stable}
+		comes, stays := &v1alpha1.PodTemplateMetadata{Labels: coming}, &v1alpha1.PodTemplateMetadata{Labels: staying}
+		if c := ro.Spec.Strategy.Canary; c != nil {
+			c.CanaryMetadata, c.StableMetadata = comes, stays
+		}
+		if bg := ro.Spec.Strategy.BlueGreen; bg != nil {
+			bg.PreviewMetadata, bg.ActiveMetadata = comes, stays
+		}
 	})
 }
 
@@ -78,9 +84,7 @@ func (w *World) disturbLifecycle(r *rand.Rand) {
 		w.SetBudget(r.Intn(5))
 	case 3, 4:
 		roles := []map[string]string{nil, {"role": "canary"}, {"role": "stable", "tier": "1"}, {"tier": "2"}}
-		if w.Rollout().Spec.Strategy.Canary != nil {
-			w.SetRoles(roles[r.Intn(4)], roles[r.Intn(4)])
-		}
+		w.SetRoles(roles[r.Intn(4)], roles[r.Intn(4)])
 	case 5:
 		version := versions[r.Intn(len(versions))]
 		w.Undo(version)
