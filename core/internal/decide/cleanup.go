@@ -61,7 +61,6 @@ func (p *planner) drainOthers() {
 			continue
 		}
 		if !nobody && !p.idle(rs) {
-			p.undelay(rs)
 			continue
 		}
 		kept++
@@ -73,13 +72,22 @@ func (p *planner) drainOthers() {
 	}
 }
 
-// undelay drops a deadline from before traffic came back, by a hand-edited route
-// for instance: the delay counts from when it leaves again.
-func (p *planner) undelay(rs *appsv1.ReplicaSet) {
-	_, has := rs.Annotations[v1alpha1.AnnotationScaleDownDeadline]
-	if has && p.s.TrafficKnown() && p.s.HashWeight(rollout.Hash(rs)) > 0 && !p.writes(rs) {
-		n := rollout.SpecReplicas(rs)
-		p.add(p.update(rs, n, n, map[string]*string{v1alpha1.AnnotationScaleDownDeadline: nil}))
+// undelay drops the deadlines of revisions that carry traffic: from before a
+// hand-edited route, for instance, or from a blue-green strategy that knew nothing
+// of routes. The delay counts from when traffic leaves again, so this comes
+// before that: afterwards nobody could tell.
+func (p *planner) undelay() {
+	if !p.routed() || !p.s.TrafficKnown() {
+		return
+	}
+	for _, rs := range p.s.ReplicaSets {
+		_, has := rs.Annotations[v1alpha1.AnnotationScaleDownDeadline]
+		if has && p.s.HashWeight(rollout.Hash(rs)) > 0 && !p.writes(rs) {
+			n := rollout.SpecReplicas(rs)
+			op := p.update(rs, n, n, map[string]*string{v1alpha1.AnnotationScaleDownDeadline: nil})
+			p.add(op)
+			p.undelayed = append(p.undelayed, op.ID())
+		}
 	}
 }
 

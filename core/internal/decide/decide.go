@@ -14,7 +14,7 @@ import (
 func Decide(s *rollout.Snapshot) rollout.Plan {
 	// A total or a count that makes no sense is reported by valid(); the
 	// arithmetic goes on with one that does.
-	p := &planner{s: s, ro: s.Rollout, plan: &rollout.Plan{}, total: max(1, s.TotalWeight()), want: max(0, s.Replicas())}
+	p := &planner{s: s, ro: s.Rollout, plan: &rollout.Plan{}, total: max(1, s.TotalWeight()), want: s.Replicas()}
 	p.identify()
 	p.valid()
 	p.takeBack()
@@ -29,6 +29,7 @@ func Decide(s *rollout.Snapshot) rollout.Plan {
 	}
 	p.position()
 	p.targets()
+	p.undelay()
 	p.services()
 	p.traffic()
 	p.scale()
@@ -54,7 +55,7 @@ type planner struct {
 	// bg is nil unless the strategy is blue-green; then canary is empty.
 	bg    *v1alpha1.BlueGreenStrategy
 	total int32
-	// want is spec.replicas.
+	// want is spec.replicas, or the count before where that makes no sense.
 	want int32
 
 	// hash is the revision this pass works for: the one of the template, or
@@ -76,6 +77,9 @@ type planner struct {
 	veto bool
 	// blind means the traffic of some router is unknown.
 	blind bool
+
+	// undelayed are the writes that have to come before traffic moves.
+	undelayed []rollout.OpID
 
 	// size is the wanted replica count by ReplicaSet name.
 	size map[string]int32

@@ -32,6 +32,9 @@ func (p *planner) routers() {
 		p.hold(rollout.Hold{Reason: rollout.HoldWaitingForTraffic, Blocking: true, EndedBy: "the names being restored, or an abort",
 			What: fmt.Sprintf("weight %d still goes through Service %s, which the spec does not name any more", w.Canary.Weight, w.Canary.ServiceName)})
 	}
+	if p.unnamed() {
+		p.veto, p.blind = true, true // the spec is invalid, which says it all
+	}
 	for name, problem := range p.s.Providers {
 		_ = name
 		p.veto = true
@@ -59,6 +62,15 @@ func (p *planner) misnamed() bool {
 	w := p.ro.Status.Canary.Weights
 	return w != nil && w.Canary.Weight > 0 && w.Canary.ServiceName != "" && w.Stable.ServiceName != "" &&
 		(w.Canary.ServiceName != p.canary.CanaryService || w.Stable.ServiceName != p.canary.StableService)
+}
+
+// unnamed reports that the spec names one Service, or none, where routers split
+// between two: nobody can be asked for a weight between a name and nothing.
+func (p *planner) unnamed() bool {
+	if p.canary.StableService != "" && p.canary.CanaryService != "" {
+		return false
+	}
+	return slices.ContainsFunc(p.active(), func(r rollout.Router) bool { return !r.Subsets() })
 }
 
 // problem turns a router's problem into a veto and a hold. A releasing router

@@ -73,19 +73,25 @@ func (p *planner) startBackground() {
 	}
 }
 
-// needsRun: there is none, it is gone, or a person resumed after an inconclusive one.
+// needsRun: there is none, it is gone before it was successful, or a person
+// resumed after an inconclusive one.
 func (p *planner) needsRun(run *v1alpha1.RolloutAnalysisRunStatus) bool {
-	return run == nil || p.run(run.Name) == nil || run.Status == v1alpha1.AnalysisPhaseInconclusive && p.resumedInconclusive()
+	lost := run != nil && p.run(run.Name) == nil && run.Status != v1alpha1.AnalysisPhaseSuccessful
+	return run == nil || lost || run.Status == v1alpha1.AnalysisPhaseInconclusive && p.resumedInconclusive()
 }
 
 // currentRun is the run status names, with the phase the run has now; nil when
-// the run is gone, so that another one is started.
+// the run is gone, so that another one is started. The verdict of one that was
+// successful stays though somebody deletes it.
 func (p *planner) currentRun(kind string) *v1alpha1.RolloutAnalysisRunStatus {
 	named := runOf(&p.ro.Status, kind)
 	if named == nil {
 		return nil
 	}
 	run := p.run(named.Name)
+	if run == nil && named.Status == v1alpha1.AnalysisPhaseSuccessful && p.ours(named.Name, kind) {
+		return named.DeepCopy()
+	}
 	if run == nil || kind == v1alpha1.RolloutTypeStep && run.Labels[v1alpha1.LabelStepIndex] != strconv.Itoa(p.index) {
 		return nil
 	}
@@ -98,7 +104,16 @@ func (p *planner) carriedRun(kind string) *v1alpha1.RolloutAnalysisRunStatus {
 	if run := p.currentRun(kind); run != nil {
 		return run
 	}
-	named, base := runOf(&p.ro.Status, kind), p.runName("")
+	named := runOf(&p.ro.Status, kind)
+	if named == nil || p.run(named.Name) != nil || !p.ours(named.Name, kind) {
+		return nil
+	}
+	return named.DeepCopy()
+}
+
+// ours reports that a run of this update, and at this step, would have the name.
+func (p *planner) ours(name, kind string) bool {
+	base := p.runName("")
 	switch kind {
 	case v1alpha1.RolloutTypeStep:
 		base = p.runName(strconv.Itoa(p.index))
@@ -107,10 +122,7 @@ func (p *planner) carriedRun(kind string) *v1alpha1.RolloutAnalysisRunStatus {
 	case v1alpha1.RolloutTypePostPromotion:
 		base = p.runName("post")
 	}
-	if named == nil || p.run(named.Name) != nil || named.Name != base && !strings.HasPrefix(named.Name, base+".") {
-		return nil
-	}
-	return named.DeepCopy()
+	return name == base || strings.HasPrefix(name, base+".")
 }
 
 func (p *planner) runName(index string) string {

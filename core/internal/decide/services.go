@@ -29,7 +29,9 @@ func (p *planner) servicesRouted() {
 		return // nothing is pointed anywhere before the first promotion
 	}
 	p.point(p.canary.StableService, p.stableRS)
-	p.point(p.canary.CanaryService, p.behindName())
+	if !p.lagging() { // until the stable name has moved, the canary name serves stable
+		p.point(p.canary.CanaryService, p.behindName())
+	}
 }
 
 // leftBehind reports that the canary name still selects a superseded revision
@@ -75,7 +77,7 @@ func (p *planner) point(name string, rs *appsv1.ReplicaSet) {
 		return
 	}
 	p.add(rollout.PointService{
-		Identity:        rollout.Identity{OpID: "service/" + rollout.OpID(name)},
+		Identity:        rollout.Identity{OpID: "service/" + rollout.OpID(name), DependsOn: p.undelayed},
 		Name:            name,
 		ResourceVersion: svc.ResourceVersion,
 		From:            from,

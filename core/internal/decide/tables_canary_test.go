@@ -210,6 +210,32 @@ func TestScaleDownDelays(t *testing.T) {
 	}
 }
 
+// TestWhichRevisionIsOlder: two that were made in the same second are told apart
+// by the number each got first.
+func TestWhichRevisionIsOlder(t *testing.T) {
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	made := func(after time.Duration, revision, history string) *appsv1.ReplicaSet {
+		rs := replicaSetOf("x", count{})
+		rs.CreationTimestamp = metav1.NewTime(at.Add(after))
+		rs.Annotations = map[string]string{v1alpha1.AnnotationRevision: revision, v1alpha1.AnnotationRevisionHistory: history}
+		return rs
+	}
+	for _, tc := range []struct {
+		a, b *appsv1.ReplicaSet
+		want bool
+	}{
+		{made(0, "2", ""), made(time.Second, "1", ""), true},
+		{made(time.Second, "1", ""), made(0, "2", ""), false},
+		{made(0, "1", ""), made(0, "2", ""), true},
+		{made(0, "2", ""), made(0, "1", ""), false},
+		{made(0, "5", "1,3"), made(0, "4", "2"), true},
+		{made(0, "3", ""), made(0, "4", "2"), false},
+		{made(0, "", ""), made(0, "2", ""), false},
+	} {
+		assert.Equal(t, tc.want, begunBefore(tc.a, tc.b), "%v %v", tc.a.Annotations, tc.b.Annotations)
+	}
+}
+
 // TestAntiAffinity (§11.2, 829–1017): the new revision keeps away from the nodes
 // of the stable one while there are two, beside what the user says.
 func TestAntiAffinity(t *testing.T) {

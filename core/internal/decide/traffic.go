@@ -19,7 +19,7 @@ func (p *planner) traffic() {
 	}
 	if len(p.active()) == 0 {
 		p.plan.Weights = nil
-	} else if !p.initial() && p.stableRS != nil && !p.misnamed() {
+	} else if !p.initial() && p.stableRS != nil && !p.misnamed() && !p.unnamed() {
 		weight := p.weight()
 		p.capped(weight)
 		for _, r := range p.active() {
@@ -169,7 +169,7 @@ func (p *planner) route(r rollout.Router, weight int32) {
 
 func (p *planner) ask(r rollout.Router, want rollout.Traffic, verify bool) {
 	p.add(rollout.RouteTraffic{
-		Identity: rollout.Identity{OpID: opRoute(r)},
+		Identity: rollout.Identity{OpID: opRoute(r), DependsOn: p.undelayed},
 		Router:   r,
 		Desired:  want,
 		Weights:  weightsOf(want),

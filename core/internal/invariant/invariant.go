@@ -39,7 +39,7 @@ func (v Violation) Error() string { return fmt.Sprintf("%s: %s: %s", v.Rule, v.O
 func Check(s *rollout.Snapshot, plan rollout.Plan) []Violation {
 	// A total or a count that makes no sense is an invalid spec; the arithmetic
 	// goes on with one that does.
-	c := &checker{s: s, plan: plan, total: max(1, int64(s.TotalWeight())), want: max(0, int64(s.Replicas()))}
+	c := &checker{s: s, plan: plan, total: max(1, int64(s.TotalWeight())), want: int64(s.Replicas())}
 	for _, op := range plan.Ops {
 		switch o := op.(type) {
 		case rollout.RouteTraffic:

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"strconv"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -62,8 +63,26 @@ func (s *Snapshot) TotalWeight() int32 {
 	return v1alpha1.DefaultMaxTrafficWeight
 }
 
-// Replicas is spec.replicas, 1 when unset.
-func (s *Snapshot) Replicas() int32 { return s.Rollout.Spec.ReplicasOrDefault() }
+// Replicas is spec.replicas, 1 when unset. A negative one is nobody's wish: it is
+// the count that was asked for before, as the stable ReplicaSet remembers it, or
+// the new one where there is no other; 0 without any.
+func (s *Snapshot) Replicas() int32 {
+	n := s.Rollout.Spec.ReplicasOrDefault()
+	if n >= 0 {
+		return n
+	}
+	rs := s.ByHash(s.Rollout.Status.StableRS)
+	if rs == nil {
+		rs = s.ByHash(s.Rollout.Status.CurrentPodHash)
+	}
+	if rs == nil {
+		return 0
+	}
+	if before, err := strconv.ParseInt(rs.Annotations[v1alpha1.AnnotationDesiredReplicas], 10, 32); err == nil && before >= 0 {
+		return int32(before)
+	}
+	return SpecReplicas(rs)
+}
 
 // Hash of the ReplicaSet, "" for nil.
 func Hash(rs *appsv1.ReplicaSet) string {

@@ -29,10 +29,12 @@ type watcher struct {
 	// attempt grows with everything after which an analysis may be run anew.
 	attempt int
 	runs    map[string]int
+	// passed are the purposes of runs that succeeded, by name.
+	passed map[string]string
 }
 
 func newWatcher() watcher {
-	return watcher{carrying: map[string]bool{}, carried: map[string]time.Time{}, runs: map[string]int{}}
+	return watcher{carrying: map[string]bool{}, carried: map[string]time.Time{}, runs: map[string]int{}, passed: map[string]string{}}
 }
 
 // judge holds a committed write of the controller against the store and the
@@ -77,6 +79,9 @@ func (w *World) userChanged(c change) {
 	if after != nil {
 		w.watch.brief = w.watch.brief.or(delaysOf(after))
 	}
+	if before != nil && after != nil && (before.Spec.Strategy.BlueGreen == nil) != (after.Spec.Strategy.BlueGreen == nil) {
+		w.watch.attempt++ // another strategy has analyses of its own
+	}
 	if before != nil && after != nil && len(after.Status.PauseConditions) < len(before.Status.PauseConditions) {
 		w.watch.resumed = true
 		w.watch.attempt++
@@ -103,7 +108,7 @@ func (w *World) stale() bool {
 }
 
 func (w *World) replicas() int64 {
-	return int64((&rollout.Snapshot{Rollout: w.Rollout()}).Replicas())
+	return int64((&rollout.Snapshot{Rollout: w.Rollout(), ReplicaSets: list[*appsv1.ReplicaSet](w.store.live, kindReplicaSet)}).Replicas())
 }
 
 func (w *World) total() int64 {
@@ -112,6 +117,15 @@ func (w *World) total() int64 {
 		return int64(w.routed) // routes from before the strategy was changed, or by mistake
 	}
 	return max(total, 1)
+}
+
+// routedTotal is what stands for all traffic on the routes: those of a canary
+// whose traffic routing was removed may still say it in their own way.
+func (w *World) routedTotal() int64 {
+	if basic(w.Rollout()) {
+		return max(w.total(), int64(w.routed))
+	}
+	return w.total()
 }
 
 // hashOf is the revision a Service reaches now.
@@ -285,7 +299,8 @@ func (w *World) judgeReplicaSet(before, after *appsv1.ReplicaSet) {
 		return
 	}
 	share := w.hashWeight(hash)
-	need := (share*want + w.total() - 1) / w.total()
+	total := w.routedTotal()
+	need := (share*want + total - 1) / total
 	if n, ok := w.asked(ro, hash); ok {
 		need = min(need, n)
 	}

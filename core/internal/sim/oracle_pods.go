@@ -42,11 +42,11 @@ func (w *World) judgeBasicPods(before, after *appsv1.ReplicaSet) {
 	ceiling, floor := rollout.PodBounds(ro.Spec.Strategy.Canary, int32(w.replicas()))
 	var pods, had, has int64
 	for _, rs := range list[*appsv1.ReplicaSet](w.store.live, kindReplicaSet) {
-		if metav1.GetControllerOf(rs) == nil {
-			continue // somebody took it away
-		}
 		have := int64(rollout.Available(rs))
-		pods, had, has = pods+int64(rollout.SpecReplicas(rs)), had+have, has+have
+		had, has = had+have, has+have // also of one that somebody took away: its pods serve
+		if metav1.GetControllerOf(rs) != nil {
+			pods += int64(rollout.SpecReplicas(rs))
+		}
 		if rs.Name == after.Name {
 			had += int64(min(rs.Status.AvailableReplicas, from)) - have
 		}

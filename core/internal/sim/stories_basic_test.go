@@ -93,6 +93,18 @@ var basicStories = []story{
 			w.Run(20 * time.Second)
 			w.Resume()
 		}},
+	{name: "basic-replicas-mistyped", about: "Somebody asks for -1 replicas while half of the pods are v2: all pods stay, also those that are killed, until it is corrected.",
+		play: func(w *sim.World) {
+			basic(w, half())
+			w.Deploy("v2")
+			w.Until("half of the pods are v2", pausedAt(1))
+			w.Edit("asks for -1 replicas", func(ro *v1alpha1.Rollout) { ro.Spec.Replicas = new(int32(-1)) })
+			w.Run(10 * time.Second)
+			w.KillPod("v1")
+			w.Run(10 * time.Second)
+			w.Scale(4)
+			w.Resume()
+		}},
 	{name: "basic-zero", about: "spec.replicas is 0: an update goes through without pods.",
 		play: func(w *sim.World) {
 			basic(w, half())

@@ -20,7 +20,7 @@ var update = flag.Bool("update", false, "write the golden stories anew")
 // is in testdata; then once for each write of the controller with a restart
 // right before that write, and compares where it ends.
 func TestStories(t *testing.T) {
-	for _, s := range slices.Concat(everyStory(), subsetStories) {
+	for _, s := range slices.Concat(everyStory(), roleStories, subsetStories) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			w := s.run(0, 0)

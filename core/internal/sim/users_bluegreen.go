@@ -26,7 +26,19 @@ func NewBlueGreen(version string, replicas int32, edit func(*v1alpha1.BlueGreenS
 
 // UseStrategy is a user's edit of the whole strategy.
 func (w *World) UseStrategy(what string, strategy v1alpha1.RolloutStrategy) {
-	w.Edit("changes the strategy to "+what, func(ro *v1alpha1.Rollout) { ro.Spec.Strategy = *strategy.DeepCopy() })
+	w.Edit("changes the strategy to "+what, func(ro *v1alpha1.Rollout) {
+		ro.Spec.Strategy = *strategy.DeepCopy()
+		fitting(ro)
+	})
+}
+
+// fitting drops a scaleDownDelayRevisionLimit that revisionHistoryLimit does not
+// allow for any more.
+func fitting(ro *v1alpha1.Rollout) {
+	if bg := ro.Spec.Strategy.BlueGreen; bg != nil && bg.ScaleDownDelayRevisionLimit != nil &&
+		*bg.ScaleDownDelayRevisionLimit > ro.Spec.RevisionHistoryLimitOrDefault() {
+		bg.ScaleDownDelayRevisionLimit = nil
+	}
 }
 
 // SwitchStrategy goes to the other strategy of a random cluster, and back with

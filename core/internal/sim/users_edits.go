@@ -42,7 +42,7 @@ func (w *World) edits(r *rand.Rand) {
 	}{
 		{"removes spec.replicas", func(ro *v1alpha1.Rollout) { ro.Spec.Replicas = nil }},
 		{fmt.Sprintf("sets minReadySeconds %d", n), func(ro *v1alpha1.Rollout) { ro.Spec.MinReadySeconds = n }},
-		{"edits fields of life", func(ro *v1alpha1.Rollout) { randomLife(r, ro) }},
+		{"edits fields of life", func(ro *v1alpha1.Rollout) { randomLife(r, ro); fitting(ro) }},
 		{"edits maxSurge and maxUnavailable", func(ro *v1alpha1.Rollout) {
 			if c := ro.Spec.Strategy.Canary; c != nil {
 				randomBounds(r, c)

@@ -92,6 +92,9 @@ func timeless(st v1alpha1.RolloutStatus) v1alpha1.RolloutStatus {
 	}
 	st.AbortedAt, st.RestartedAt = some(st.AbortedAt), some(st.RestartedAt)
 	st.Duration = nil
+	if st.WorkloadObservedGeneration != "" {
+		st.WorkloadObservedGeneration = "that of the workload" // it counts the writes of its replicas, too
+	}
 	for i := range st.PauseConditions {
 		st.PauseConditions[i].StartTime = metav1.Time{}
 	}
