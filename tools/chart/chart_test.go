@@ -14,6 +14,9 @@ import (
 
 	"helm.sh/helm/v4/pkg/chart/common"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"sigs.k8s.io/yaml"
 )
 
@@ -102,11 +105,40 @@ func TestValuesThatChangeSomething(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		known(t, one.values, all)
 		if one.want == "" && all[one.id] != nil {
 			t.Errorf("%s: there is %s", one.values, one.id)
 		}
 		if !strings.Contains(string(text), one.want) {
 			t.Errorf("%s: %s is %s, without %s", one.values, one.id, text, one.want)
+		}
+	}
+}
+
+// known fails for a field that Kubernetes does not have, as of a template that is
+// indented wrongly.
+func known(t *testing.T, values string, all objects) {
+	t.Helper()
+	for id, o := range all {
+		var typed any
+		switch o["kind"] {
+		case "Deployment":
+			typed = &appsv1.Deployment{}
+		case "ConfigMap":
+			typed = &corev1.ConfigMap{}
+		case "ServiceAccount":
+			typed = &corev1.ServiceAccount{}
+		case "NetworkPolicy":
+			typed = &networkingv1.NetworkPolicy{}
+		default:
+			continue // without values, or compared with kustomize under all of them
+		}
+		text, err := yaml.Marshal(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := yaml.UnmarshalStrict(text, typed); err != nil {
+			t.Errorf("%s: %s: %v", values, id, err)
 		}
 	}
 }

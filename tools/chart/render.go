@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"path"
@@ -29,7 +30,7 @@ func render(chart, namespace string, given common.Values) (manifests, error) {
 	if err != nil {
 		return nil, err
 	}
-	return engine.Engine{Strict: true}.Render(loaded, values)
+	return engine.Engine{Strict: true}.RenderWithContext(context.Background(), loaded, values)
 }
 
 // text is one stream of YAML documents, without what is no manifest.

@@ -22,11 +22,9 @@ import (
 
 const controllerSource = `package main
 
-import "fmt"
-
 var version = "dev"
 
-func main() { fmt.Println("sluice", version) }
+func main() { println("sluice", version) }
 `
 
 // repository is a small one of our shape: a controller, two plugins, and the real
@@ -103,7 +101,8 @@ func TestSameSourceSameDigest(t *testing.T) {
 	if err := check(t.Context(), src, out); err != nil {
 		t.Fatal(err)
 	}
-	// Whoever builds has other flags, and another directory.
+	// Whoever builds has other flags, another directory, and has compiled nothing yet.
+	t.Setenv("GOCACHE", t.TempDir())
 	t.Setenv("GOFLAGS", "-gcflags=-N -tags=other")
 	t.Setenv("GOAMD64", "v3")
 	if err := compareWithAnother(t.Context(), src, out); err != nil {

@@ -7,18 +7,26 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Version of the program; the build sets it.
+// Version of the program; the build sets it. "dev": it was built without, such as by
+// go install, and the version is the module's.
 var Version = "dev"
+
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && Version == "dev" && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return Version
+}
 
 func (p *program) version() *cobra.Command {
 	var short bool
 	cmd := &cobra.Command{Use: "version", Short: "Print the version of this program", Args: cobra.NoArgs,
 		Run: func(*cobra.Command, []string) {
 			if short {
-				p.printf("%s\n", Version)
+				p.printf("%s\n", version())
 				return
 			}
-			p.printf("kubectl-sluice %s\n", Version)
+			p.printf("kubectl-sluice %s\n", version())
 			if info, ok := debug.ReadBuildInfo(); ok {
 				for _, s := range info.Settings {
 					if s.Key == "vcs.revision" {
