@@ -46,6 +46,10 @@ func repository(t *testing.T) source {
 	for name, text := range files {
 		write(t, filepath.Join(root, name), text)
 	}
+	// As the chart's.
+	if err := os.Symlink("../plugins", filepath.Join(root, "deploy/plugins")); err != nil {
+		t.Fatal(err)
+	}
 	for _, args := range [][]string{{"init", "-q"}, {"add", "."}} {
 		if out, err := exec.Command("git", append([]string{"-C", root}, args...)...).CombinedOutput(); err != nil {
 			t.Fatal(string(out))

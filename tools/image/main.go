@@ -92,20 +92,33 @@ func copySource(ctx context.Context, from, to string) error {
 		return fmt.Errorf("listing the source: %w", err)
 	}
 	for _, name := range strings.Split(strings.TrimSuffix(string(listed), "\x00"), "\x00") {
-		data, err := os.ReadFile(filepath.Join(from, name))
-		if errors.Is(err, os.ErrNotExist) {
-			continue // deleted, not committed yet
-		}
-		if err != nil {
-			return err
-		}
-		target := filepath.Join(to, name)
-		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
-			return err
-		}
-		if err := os.WriteFile(target, data, 0o644); err != nil {
+		err := copyFile(filepath.Join(from, name), filepath.Join(to, name))
+		if err != nil && !errors.Is(err, os.ErrNotExist) { // deleted, not committed yet
 			return err
 		}
 	}
 	return nil
+}
+
+// copyFile copies a file, or a symbolic link as such: the chart has links to folders.
+func copyFile(from, to string) error {
+	info, err := os.Lstat(from)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	if info.Mode()&os.ModeSymlink != 0 {
+		target, err := os.Readlink(from)
+		if err != nil {
+			return err
+		}
+		return os.Symlink(target, to)
+	}
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, 0o644)
 }
