@@ -29,6 +29,8 @@ type subject struct {
 	target         plugin.Target
 	stable, canary string
 	names          []string
+	// kept is, in a release, what the rollout goes on steering.
+	kept trafficrouter.Claims
 }
 
 // read reads configuration and objects. Its errors are those of the contract. Unless it is strict, an Ingress that is missing
@@ -70,6 +72,7 @@ func read(in *objects.Inputs, raw []byte, of subject, strict bool) (*call, error
 	if len(c.selected) == 0 {
 		return nil, unusable
 	}
+	c.selected = slices.DeleteFunc(c.selected, func(s steered) bool { return of.kept.Has(s.object.Ref, c.key("actions", c.root)) })
 
 	return c, nil
 }

@@ -21,7 +21,7 @@ func fixture(t *testing.T) conformance.RouterFixture {
 	shop := manifest(t, "shop.json")
 
 	return conformance.RouterFixture{
-		Config: two, Target: target, Objects: []string{string(shop), string(edited(t, shop, "internal", "metadata", "name")), experimentService},
+		Config: two, Shorter: `{"ingress":"web","servicePort":80,"rootService":"web-root"}`, Target: target, Objects: []string{string(shop), string(edited(t, shop, "internal", "metadata", "name")), experimentService},
 
 		ExperimentService: "web-exp",
 		UnknownField:      `{"ingress":"web","servicePort":80,"stickinessConfig":{"enabeld":true}}`,

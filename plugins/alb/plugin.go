@@ -47,7 +47,7 @@ func (router) Validate(_ context.Context, req *trafficrouter.ValidateRequest) er
 	for _, m := range req.Envelope.ManagedRoutes {
 		names = append(names, m.Name)
 	}
-	c, err := read(req.Inputs, req.Config, subject{req.Target, req.Target.StableService, req.Target.CanaryService, names}, true)
+	c, err := read(req.Inputs, req.Config, subject{req.Target, req.Target.StableService, req.Target.CanaryService, names, nil}, true)
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (router) Validate(_ context.Context, req *trafficrouter.ValidateRequest) er
 
 // Observe reports each Ingress. Neither it nor AWS says when a change has arrived, so the answer settles after a time.
 func (router) Observe(_ context.Context, req *trafficrouter.ObserveRequest) (*trafficrouter.Observation, error) {
-	c, err := read(req.Inputs, req.Config, subject{req.Target, req.Target.StableService, req.Target.CanaryService, req.ManagedNames}, false)
+	c, err := read(req.Inputs, req.Config, subject{req.Target, req.Target.StableService, req.Target.CanaryService, req.ManagedNames, req.Kept}, false)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +103,7 @@ func (router) Route(_ context.Context, req *trafficrouter.RouteRequest) (*traffi
 	stable, _ := req.Traffic.Destination(trafficrouter.RoleStable)
 	canary, _ := req.Traffic.Destination(trafficrouter.RoleCanary)
 	c, err := read(req.Inputs, req.Config, subject{req.Target,
-		cmp.Or(stable.Service, req.Target.StableService), cmp.Or(canary.Service, req.Target.CanaryService), req.Traffic.ManagedNames}, false)
+		cmp.Or(stable.Service, req.Target.StableService), cmp.Or(canary.Service, req.Target.CanaryService), req.Traffic.ManagedNames, req.Kept}, false)
 	if err != nil {
 		return nil, err
 	}

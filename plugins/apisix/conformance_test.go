@@ -16,7 +16,7 @@ func fixture(t *testing.T) conformance.RouterFixture {
 	t.Helper()
 
 	return conformance.RouterFixture{
-		Config: block, Target: target, Objects: []string{string(manifest(t, "shop.json"))},
+		Config: block, Shorter: `{"route":{"name":"web","rules":["main"]}}`, Target: target, Objects: []string{string(manifest(t, "shop.json"))},
 
 		UnknownField: `{"route":{"name":"web","ruels":["main"]}}`,
 		UnknownPath:  "route.ruels",

@@ -38,7 +38,7 @@ func (router) Validate(_ context.Context, req *trafficrouter.ValidateRequest) er
 	for _, m := range req.Envelope.ManagedRoutes {
 		names = append(names, m.Name)
 	}
-	c, err := read(req.Inputs, req.Config, req.Target, ends{req.Target.StableService, req.Target.CanaryService}, names)
+	c, err := read(req.Inputs, req.Config, req.Target, ends{req.Target.StableService, req.Target.CanaryService}, names, nil)
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (router) Validate(_ context.Context, req *trafficrouter.ValidateRequest) er
 // Observe reports what each rule does. What the gateway has taken over it does not say in a way all versions share, so the
 // answer settles after a time.
 func (router) Observe(_ context.Context, req *trafficrouter.ObserveRequest) (*trafficrouter.Observation, error) {
-	c, err := read(req.Inputs, req.Config, req.Target, ends{req.Target.StableService, req.Target.CanaryService}, req.ManagedNames)
+	c, err := read(req.Inputs, req.Config, req.Target, ends{req.Target.StableService, req.Target.CanaryService}, req.ManagedNames, req.Kept)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func (router) Route(_ context.Context, req *trafficrouter.RouteRequest) (*traffi
 	canary, _ := req.Traffic.Destination(trafficrouter.RoleCanary)
 	c, err := read(req.Inputs, req.Config, req.Target, ends{
 		cmp.Or(stable.Service, req.Target.StableService), cmp.Or(canary.Service, req.Target.CanaryService),
-	}, req.Traffic.ManagedNames)
+	}, req.Traffic.ManagedNames, req.Kept)
 	if err != nil {
 		return nil, err
 	}

@@ -72,8 +72,8 @@ type call struct {
 	names []string
 }
 
-// read reads configuration and objects. Its errors are those of the contract.
-func read(in *objects.Inputs, raw []byte, of plugin.Target, e ends, names []string) (*call, error) {
+// read reads configuration and objects, without what is kept in a release. Its errors are those of the contract.
+func read(in *objects.Inputs, raw []byte, of plugin.Target, e ends, names []string, kept trafficrouter.Claims) (*call, error) {
 	checked, err := parseConfig(raw, of.Namespace)
 	if err != nil {
 		return nil, err
@@ -81,7 +81,7 @@ func read(in *objects.Inputs, raw []byte, of plugin.Target, e ends, names []stri
 	c := &call{settings: checked, ends: e, target: of, own: map[string]*objects.Typed[apisixRoute]{}}
 	in.Want(c.need)
 	for _, name := range names {
-		if name != c.need.Name && !slices.Contains(c.names, name) {
+		if name != c.need.Name && !slices.Contains(c.names, name) && !kept.Has(refOf(of.Namespace, name), "spec") {
 			c.names = append(c.names, name)
 			in.Want(needOf(of.Namespace, name))
 		}
@@ -106,7 +106,12 @@ func read(in *objects.Inputs, raw []byte, of plugin.Target, e ends, names []stri
 			"set spec.strategy.canary.stableService and canaryService", e.stable, e.canary)
 	}
 
-	return c, c.choose()
+	err = c.choose()
+	c.splits = slices.DeleteFunc(c.splits, func(s split) bool {
+		return slices.ContainsFunc(c.claimsOf(s), func(one trafficrouter.Claim) bool { return kept.Has(one.Object, one.Key) })
+	})
+
+	return c, err
 }
 
 // choose finds the rules that the configuration means.
@@ -210,18 +215,27 @@ func (c *call) reach(want weights) error {
 // and the objects of its header routes.
 func (c *call) claims() []trafficrouter.Claim {
 	var claims []trafficrouter.Claim
-	names := []string{c.stable, c.canary}
-	slices.Sort(names)
 	for _, s := range c.splits {
-		for _, name := range names {
-			claims = append(claims, trafficrouter.Claim{Object: c.object.Ref, Key: fmt.Sprintf("http=%s/backend=%s", s.name, name)})
-		}
+		claims = append(claims, c.claimsOf(s)...)
 	}
 	for _, name := range c.names {
-		ref := c.object.Ref
-		ref.Name = name
-		claims = append(claims, trafficrouter.Claim{Object: ref, Key: "spec"})
+		claims = append(claims, trafficrouter.Claim{Object: refOf(c.target.Namespace, name), Key: "spec"})
 	}
 
 	return claims
+}
+
+func (c *call) claimsOf(s split) []trafficrouter.Claim {
+	names := []string{c.stable, c.canary}
+	slices.Sort(names)
+	var claims []trafficrouter.Claim
+	for _, name := range names {
+		claims = append(claims, trafficrouter.Claim{Object: c.object.Ref, Key: fmt.Sprintf("http=%s/backend=%s", s.name, name)})
+	}
+
+	return claims
+}
+
+func refOf(namespace, name string) objects.Ref {
+	return objects.Ref{Group: group, Kind: "ApisixRoute", Namespace: namespace, Name: name}
 }

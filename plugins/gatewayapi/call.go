@@ -58,6 +58,8 @@ type subject struct {
 
 	target plugin.Target
 	names  []string
+	// kept is, in a release, what the rollout goes on steering.
+	kept trafficrouter.Claims
 }
 
 // read reads configuration and routes. Its errors are those of the contract.
@@ -102,6 +104,8 @@ func read(in *objects.Inputs, raw []byte, of subject, m mode) (*call, error) {
 	if m == partial && len(c.selected) == 0 && !c.gives() {
 		return nil, unusable
 	}
+	keeps := func(r steered) bool { return of.kept.On(r.object.Ref) }
+	c.selected, c.left = slices.DeleteFunc(c.selected, keeps), slices.DeleteFunc(c.left, keeps)
 
 	return c, nil
 }
@@ -195,7 +199,7 @@ func (c *call) readLeft(in *objects.Inputs, selected map[objects.Ref]bool) error
 }
 
 func subjectOf(target plugin.Target, names []string) subject {
-	return subject{services{target.Namespace, target.StableService, target.CanaryService}, target, names}
+	return subject{services: services{target.Namespace, target.StableService, target.CanaryService}, target: target, names: names}
 }
 
 // named prefers the names a desired state gives its destinations. Empty: the target's stays.

@@ -45,7 +45,7 @@ func TestConformanceOfTheBinary(t *testing.T) {
 func alone(t *testing.T, total int32) conformance.RouterFixture {
 	t.Helper()
 	f := fixture(t, total)
-	f.Config, f.Missing, f.UnknownField, f.UnknownPath = web, "", "", ""
+	f.Config, f.Shorter, f.Missing, f.UnknownField, f.UnknownPath = web, "", "", "", ""
 	f.Objects = []string{f.Objects[0], experimentService}
 
 	return f
@@ -65,6 +65,7 @@ func fixture(t *testing.T, total int32) conformance.RouterFixture {
 
 	return conformance.RouterFixture{
 		Config:      `{"httpRouteSelector":{"matchLabels":{"app":"shop"}},"httpRoute":"web","grpcRoutes":[{"name":"rpc","useHeaderRoutes":true}],"tcpRoute":"raw"}`,
+		Shorter:     `{"httpRoute":"web","grpcRoutes":[{"name":"rpc","useHeaderRoutes":true}]}`,
 		Target:      target,
 		Objects:     []string{string(shop), string(grpc), string(tcp), experimentService},
 		Converge:    acceptRoute,

@@ -78,7 +78,9 @@ func (router) Validate(_ context.Context, req *trafficrouter.ValidateRequest) er
 
 // Observe reports each rule that splits, and what the gateways say about the routes.
 func (router) Observe(_ context.Context, req *trafficrouter.ObserveRequest) (*trafficrouter.Observation, error) {
-	c, err := read(req.Inputs, req.Config, subjectOf(req.Target, req.ManagedNames), partial)
+	subject := subjectOf(req.Target, req.ManagedNames)
+	subject.kept = req.Kept
+	c, err := read(req.Inputs, req.Config, subject, partial)
 	if err != nil {
 		return nil, err
 	}
@@ -112,6 +114,7 @@ func (router) Route(_ context.Context, req *trafficrouter.RouteRequest) (*traffi
 	stable, _ := req.Traffic.Destination(trafficrouter.RoleStable)
 	canary, _ := req.Traffic.Destination(trafficrouter.RoleCanary)
 	subject := subjectOf(req.Target, req.Traffic.ManagedNames).named(stable.Service, canary.Service)
+	subject.kept = req.Kept
 	c, err := read(req.Inputs, req.Config, subject, mode)
 	if err != nil {
 		return nil, err

@@ -20,6 +20,8 @@ type call struct {
 	rollout string
 	// names are those of all managed routes the plugin may touch.
 	names []string
+	// kept is, in a release, what the rollout goes on steering.
+	kept trafficrouter.Claims
 	// subsets are nil for a split between Services.
 	subsets *subsets
 	// selected are the VirtualServices the configuration names, in its order.
@@ -34,6 +36,8 @@ type steered struct {
 	own    owned
 	splits []split
 	path   string
+	// shared: the rollout goes on steering other routes of the object. What it has recorded there is theirs.
+	shared bool
 }
 
 // mode says what to make of a VirtualService that is not there or does not split.
@@ -53,10 +57,12 @@ type subject struct {
 	target         plugin.Target
 	stable, canary string
 	names          []string
+	// kept is, in a release, what the rollout goes on steering.
+	kept trafficrouter.Claims
 }
 
-func subjectOf(target plugin.Target, names []string) subject {
-	return subject{target, target.StableService, target.CanaryService, names}
+func subjectOf(target plugin.Target, names []string, kept trafficrouter.Claims) subject {
+	return subject{target, target.StableService, target.CanaryService, names, kept}
 }
 
 // read reads configuration and objects. Its errors are those of the contract.
@@ -65,7 +71,7 @@ func read(in *objects.Inputs, raw []byte, of subject, m mode) (*call, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &call{settings: checked, stableService: of.stable, canaryService: of.canary, names: of.names,
+	c := &call{settings: checked, stableService: of.stable, canaryService: of.canary, names: of.names, kept: of.kept,
 		rollout: of.target.Namespace + "/" + of.target.Name, ends: ends{namespace: of.target.Namespace}}
 	for _, s := range c.services {
 		in.Want(s.need)
@@ -110,8 +116,28 @@ func read(in *objects.Inputs, raw []byte, of subject, m mode) (*call, error) {
 	if m == partial && len(c.selected)+len(c.left) == 0 {
 		return nil, unusable
 	}
+	c.selected, c.left = c.givenBack(c.selected), c.givenBack(c.left)
 
 	return c, nil
+}
+
+// givenBack leaves out what is kept in a release. The rollout's own routes in an object of which something is kept are made
+// from that, and follow it.
+func (c *call) givenBack(all []steered) []steered {
+	var out []steered
+	for _, s := range all {
+		if s.shared = c.kept.On(s.object.Ref); s.shared {
+			s.splits = slices.DeleteFunc(s.splits, func(one split) bool {
+				return one.own || slices.ContainsFunc(c.claimsOf(s, one), func(claim trafficrouter.Claim) bool { return c.kept.Has(claim.Object, claim.Key) })
+			})
+			s.own.routes, s.own.taken = nil, nil
+		}
+		if !s.shared || len(s.splits) > 0 {
+			out = append(out, s)
+		}
+	}
+
+	return out
 }
 
 // findEnds says what the rollout splits between: two Services, or two subsets of one host.

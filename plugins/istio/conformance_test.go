@@ -45,6 +45,7 @@ func hosts(t *testing.T) conformance.RouterFixture {
 
 	return conformance.RouterFixture{
 		Config:  byHost,
+		Shorter: `{"virtualService":{"name":"web","routes":["beside-others"]}}`,
 		Target:  target,
 		Objects: []string{string(manifest(t, "shop.json"))},
 

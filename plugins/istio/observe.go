@@ -24,6 +24,9 @@ func (c *call) observe(s steered) []trafficrouter.Observed {
 // rollout's own is missing in it, edited, or left over.
 func (c *call) residue(s steered) bool {
 	want := state{keep: true, routes: s.own.routes}
+	if s.shared { // No experiment is to be left in a route that is given back.
+		return c.differs(s, want)
+	}
 	if len(s.splits) > 0 {
 		want.experiments = s.splits[0].experiments
 	}
@@ -83,22 +86,28 @@ func (c *call) managed(s steered) []trafficrouter.ManagedRoute {
 // claims are the destinations whose weights the rollout sets, and the names of its own routes.
 func (c *call) claims(s steered) []trafficrouter.Claim {
 	var claims []trafficrouter.Claim
-	claim := func(key string, args ...any) {
-		claims = append(claims, trafficrouter.Claim{Object: s.object.Ref, Key: fmt.Sprintf(key, args...)})
-	}
 	for _, one := range s.splits {
-		if one.own {
-			continue
-		}
-		at := []int{one.stableAt, one.canaryAt}
-		slices.Sort(at) // Services that trade places change no claim.
-		for _, i := range at {
-			d := s.object.View.routes(one.protocol)[one.index].Route[i].Destination
-			claim("%s=%s/destination=%s/%s", one.protocol, one.name, fullHost(d.Host, s.object.Ref.Namespace), d.Subset)
-		}
+		claims = append(claims, c.claimsOf(s, one)...)
 	}
 	for _, name := range c.names {
-		claim("http=%s", name)
+		claims = append(claims, trafficrouter.Claim{Object: s.object.Ref, Key: "http=" + name})
+	}
+
+	return claims
+}
+
+// claimsOf are the destinations of one route, none if the route is the rollout's own.
+func (c *call) claimsOf(s steered, one split) []trafficrouter.Claim {
+	if one.own {
+		return nil
+	}
+	at := []int{one.stableAt, one.canaryAt}
+	slices.Sort(at) // Services that trade places change no claim.
+	var claims []trafficrouter.Claim
+	for _, i := range at {
+		d := s.object.View.routes(one.protocol)[one.index].Route[i].Destination
+		claims = append(claims, trafficrouter.Claim{Object: s.object.Ref, Key: fmt.Sprintf("%s=%s/destination=%s/%s",
+			one.protocol, one.name, fullHost(d.Host, s.object.Ref.Namespace), d.Subset)})
 	}
 
 	return claims

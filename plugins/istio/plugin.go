@@ -52,7 +52,7 @@ func (router) Validate(_ context.Context, req *trafficrouter.ValidateRequest) er
 	for _, m := range req.Envelope.ManagedRoutes {
 		names = append(names, m.Name)
 	}
-	c, err := read(req.Inputs, req.Config, subjectOf(req.Target, names), strict)
+	c, err := read(req.Inputs, req.Config, subjectOf(req.Target, names, nil), strict)
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (router) Validate(_ context.Context, req *trafficrouter.ValidateRequest) er
 // Observe reports each route that splits. Sidecars do not say what they have taken over, so the answer settles after a
 // time.
 func (router) Observe(_ context.Context, req *trafficrouter.ObserveRequest) (*trafficrouter.Observation, error) {
-	c, err := read(req.Inputs, req.Config, subjectOf(req.Target, req.ManagedNames), partial)
+	c, err := read(req.Inputs, req.Config, subjectOf(req.Target, req.ManagedNames, req.Kept), partial)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func (router) Route(_ context.Context, req *trafficrouter.RouteRequest) (*traffi
 	}
 	stable, _ := req.Traffic.Destination(trafficrouter.RoleStable)
 	canary, _ := req.Traffic.Destination(trafficrouter.RoleCanary)
-	subject := subjectOf(req.Target, req.Traffic.ManagedNames)
+	subject := subjectOf(req.Target, req.Traffic.ManagedNames, req.Kept)
 	subject.stable, subject.canary = cmp.Or(stable.Service, subject.stable), cmp.Or(canary.Service, subject.canary)
 	c, err := read(req.Inputs, req.Config, subject, mode)
 	if err != nil {

@@ -56,10 +56,13 @@ func (c *call) reach(s steered, want state) error {
 		if len(trees) == 0 {
 			continue
 		}
-		if protocol == "http" {
+		if protocol == "http" && !s.shared {
 			trees = placed(s, trees, made)
 		}
 		s.object.Set(trees, "spec", protocol)
+	}
+	if s.shared {
+		return nil
 	}
 	left.Routes = routes
 	for _, e := range want.experiments {

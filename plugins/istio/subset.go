@@ -124,7 +124,7 @@ func (s *subsets) release() {
 
 // mayGiveBack reports that the subsets are among what a release is about: nothing is known to be held, or they are.
 func (c *call) mayGiveBack() bool {
-	if c.subsets == nil {
+	if c.subsets == nil || slices.ContainsFunc(c.subsets.claims(), func(one trafficrouter.Claim) bool { return c.kept.Has(one.Object, one.Key) }) {
 		return false
 	}
 	for _, s := range c.selected {

@@ -47,6 +47,7 @@ func ingressFixture(t *testing.T) conformance.RouterFixture {
 
 	return conformance.RouterFixture{
 		Config:           `{"stableIngresses":["shop","second"],"canaryIngressAnnotations":{"example.com/team":"checkout"}}`,
+		Shorter:          `{"stableIngresses":["second"],"canaryIngressAnnotations":{"example.com/team":"checkout"}}`,
 		Objects:          []string{string(manifest(t, "ingress.json")), string(manifest(t, "second.json"))},
 		TotalWeight:      250,
 		MaxManagedRoutes: 1,
@@ -60,6 +61,7 @@ func serverFixture(t *testing.T) conformance.RouterFixture {
 
 	return conformance.RouterFixture{
 		Config:       byServer,
+		Shorter:      `{"virtualServer":{"name":"shop","routes":["/beta"]}}`,
 		Objects:      []string{string(manifest(t, "server.json")), string(manifest(t, "serverroute.json"))},
 		UnknownField: `{"virtualServer":{"name":"shop","pathes":["/"]}}`,
 		UnknownPath:  "virtualServer.pathes",

@@ -84,6 +84,8 @@ func openIngresses(in *objects.Inputs, s settings, of subject) (product, error) 
 			c.left = append(c.left, o)
 		}
 	}
+	c.pairs = slices.DeleteFunc(c.pairs, func(p pair) bool { return of.kept.Has(p.at, "canary") })
+	c.left = slices.DeleteFunc(c.left, func(o *objects.Typed[ingress]) bool { return of.kept.Has(o.Ref, "canary") })
 
 	return c, nil
 }

@@ -50,6 +50,8 @@ type subject struct {
 
 	// names are those of managed routes.
 	names []string
+	// kept is, in a release, what the rollout goes on steering.
+	kept trafficrouter.Claims
 }
 
 // product is what a block steers, with the objects as they are.
@@ -98,7 +100,7 @@ func (router) Validate(_ context.Context, req *trafficrouter.ValidateRequest) er
 // Observe reports each place that splits. Neither product says what nginx serves already, so the answer settles after a
 // time.
 func (router) Observe(_ context.Context, req *trafficrouter.ObserveRequest) (*trafficrouter.Observation, error) {
-	p, err := open(req.Inputs, req.Config, subject{req.Target, req.ManagedNames})
+	p, err := open(req.Inputs, req.Config, subject{req.Target, req.ManagedNames, req.Kept})
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +110,7 @@ func (router) Observe(_ context.Context, req *trafficrouter.ObserveRequest) (*tr
 
 // Route writes weights and header routes in one stage: neither product lets a name be re-pointed.
 func (router) Route(_ context.Context, req *trafficrouter.RouteRequest) (*trafficrouter.Stage, error) {
-	of := subject{req.Target, req.Traffic.ManagedNames}
+	of := subject{req.Target, req.Traffic.ManagedNames, req.Kept}
 	if d, ok := req.Traffic.Destination(trafficrouter.RoleStable); ok && d.Service != "" {
 		of.StableService = d.Service
 	}

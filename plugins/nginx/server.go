@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/sluice-rollouts/sluice/sdk/objects"
 	"github.com/sluice-rollouts/sluice/sdk/plugin"
@@ -33,6 +34,8 @@ type steered struct {
 	own    serverRecord
 	splits []split
 	path   string
+	// shared: the rollout goes on steering other routes of the object. What it has recorded there is theirs.
+	shared bool
 }
 
 func (c *servers) rollout() string { return c.of.Namespace + "/" + c.of.Name }
@@ -88,8 +91,25 @@ func openServers(in *objects.Inputs, s settings, of subject) (product, error) {
 			c.left = append(c.left, one)
 		}
 	}
+	c.selected, c.left = c.givenBack(c.selected), c.givenBack(c.left)
 
 	return c, nil
+}
+
+// givenBack leaves out what is kept in a release.
+func (c *servers) givenBack(all []steered) []steered {
+	var out []steered
+	for _, s := range all {
+		if s.shared = c.of.kept.On(s.object.Ref); s.shared {
+			s.splits = slices.DeleteFunc(s.splits, func(one split) bool { return c.of.kept.Has(s.object.Ref, one.key()) })
+			s.own.Routes = nil
+		}
+		if !s.shared || len(s.splits) > 0 {
+			out = append(out, s)
+		}
+	}
+
+	return out
 }
 
 func (c *servers) steer(object *objects.Typed[server], path string) steered {

@@ -42,12 +42,14 @@ func (s steered) reach(rollout string, want wanted) (*objects.Write, error) {
 			o.Set(weight, append(one.at(o.Ref.Kind), at, "weight")...)
 		}
 	}
-	made, err := s.place(o, want.routes)
-	if err != nil {
-		return nil, err
-	}
-	if err := setRecord(o, s.object, rollout, serverRecord{want.routes, made}); err != nil {
-		return nil, err
+	if !s.shared {
+		made, err := s.place(o, want.routes)
+		if err != nil {
+			return nil, err
+		}
+		if err := setRecord(o, s.object, rollout, serverRecord{want.routes, made}); err != nil {
+			return nil, err
+		}
 	}
 	write, changed, err := o.Update()
 	if !changed || err != nil {

@@ -35,6 +35,8 @@ var cures = map[string]string{
 	"what was there before the plugin started is observed":      "Keep what has to be known in the objects; a plugin remembers nothing between calls, nor between processes.",
 	"a release leaves nothing": "With the intent release, stable gets everything, and every rule, label, annotation and object of the router goes; " +
 		"all other bytes stay; see \"Traffic routers\".",
+	"a release leaves what is kept": "In a release, leave alone what kept claims: neither observe nor write it, and keep your record in an object that has some of it; " +
+		"see \"Traffic routers\".",
 	caseSums: "Route answers INVALID_ARGUMENT if a weight is negative or the weights do not add up to total_weight. Add them up in 64 bits.",
 	"objects that cannot be shown yet are needs, not errors": "Where a need is not SYNCED, answer with the list of needs and nothing else; see \"Needs\".",
 	"targets do not affect each other":                       "Calls for different targets come concurrently: share no state between them.",

@@ -35,6 +35,9 @@ type RouterFixture struct {
 	// UnknownField is a block with a field that is not known, and UnknownPath that field's path. Empty: Config with the
 	// field `conformanceUnknown` at its root.
 	UnknownField, UnknownPath string
+	// Shorter is a block that names a part of what Config does, such as one of two routes. The suite shortens Config to it
+	// while traffic is split: the rest is released, and the part goes on. Empty: blocks of the router have no parts.
+	Shorter string
 	// Missing is a block that refers to an object that is not in Objects. Empty: Config, in an empty cluster.
 	Missing string
 	// MaxManagedRoutes is how many managed routes there can be at once in the data plane. Zero: no limit.

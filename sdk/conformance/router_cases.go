@@ -27,6 +27,7 @@ func routerChecks() []check[*routerSuite] {
 		{"an observation says what is there, not what was asked for", checkHandEdit},
 		{"what was there before the plugin started is observed", checkRestart},
 		{"a release leaves nothing", checkRelease},
+		{"a release leaves what is kept", checkKept},
 		{caseSums, checkSums},
 		{caseUnknown, checkUnknownField},
 		{"a reference to nothing is refused as such", checkMissing},

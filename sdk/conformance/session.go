@@ -28,6 +28,10 @@ type routerSession struct {
 	cluster *cluster
 	needs   []*typesv1.Need
 	names   []string
+	// block is what the user has written.
+	block string
+	// kept is what a release is told to keep.
+	kept []*routerv1.Claim
 	// releasing is what observations are told.
 	releasing bool
 }
@@ -44,7 +48,7 @@ func (s *routerSuite) session() (*routerSession, error) {
 	}
 
 	return &routerSession{
-		suite: s, client: s.client, target: s.fixture.Target.Proto(), cluster: c, names: s.weights(0).ManagedNames,
+		suite: s, client: s.client, target: s.fixture.Target.Proto(), cluster: c, names: s.weights(0).ManagedNames, block: s.fixture.Config,
 	}, nil
 }
 
@@ -111,19 +115,19 @@ func (s *routerSession) observe(ctx context.Context) (*routerv1.ObserveResponse,
 
 func (s *routerSession) observeRequest(inputs []*typesv1.NeedResult) *routerv1.ObserveRequest {
 	return &routerv1.ObserveRequest{
-		Target: s.target, Config: rawConfig(s.suite.fixture.Config), ManagedNames: s.names,
-		TotalWeight: s.suite.fixture.TotalWeight, Releasing: s.releasing, Inputs: inputs,
+		Target: s.target, Config: rawConfig(s.block), ManagedNames: s.names,
+		TotalWeight: s.suite.fixture.TotalWeight, Releasing: s.releasing, Kept: s.kept, Inputs: inputs,
 	}
 }
 
 // route asks for one stage and returns its writes.
 func (s *routerSession) route(ctx context.Context, traffic *routerv1.Traffic, release bool) ([]*typesv1.Write, error) {
 	req := &routerv1.RouteRequest{
-		Target: s.target, Config: rawConfig(s.suite.fixture.Config), OperationId: "conformance",
+		Target: s.target, Config: rawConfig(s.block), OperationId: "conformance",
 		Intent: &routerv1.RouteRequest_Desired{Desired: traffic},
 	}
 	if release {
-		req.Intent = &routerv1.RouteRequest_Release{Release: &routerv1.Release{Traffic: traffic}}
+		req.Intent = &routerv1.RouteRequest_Release{Release: &routerv1.Release{Traffic: traffic, Kept: s.kept}}
 	}
 	var writes []*typesv1.Write
 	err := feed(s.cluster, &s.needs, func(inputs []*typesv1.NeedResult) ([]*typesv1.Need, error) {

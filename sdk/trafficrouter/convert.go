@@ -1,6 +1,7 @@
 package trafficrouter
 
 import (
+	"github.com/sluice-rollouts/sluice/sdk/objects"
 	"github.com/sluice-rollouts/sluice/sdk/plugin"
 	routerv1 "github.com/sluice-rollouts/sluice/sdk/proto/sluice/plugin/trafficrouter/v1"
 )
@@ -19,6 +20,18 @@ func trafficFrom(t *routerv1.Traffic) (Traffic, error) {
 	traffic.ManagedRoutes = routes
 
 	return traffic, err
+}
+
+func claimsFrom(claims []*routerv1.Claim) Claims {
+	var out Claims
+	for _, c := range claims {
+		o := c.GetObject()
+		out = append(out, Claim{Key: c.GetKey(), Object: objects.Ref{
+			Group: o.GetGroup(), Kind: o.GetKind(), Namespace: o.GetNamespace(), Name: o.GetName(),
+		}})
+	}
+
+	return out
 }
 
 func roleFrom(role routerv1.Role) Role {

@@ -14,6 +14,7 @@ package trafficrouter
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sluice-rollouts/sluice/sdk/objects"
@@ -107,7 +108,9 @@ type ObserveRequest struct {
 	TotalWeight int32
 	// Releasing: nothing of the router is to be left; what it keeps while it is in use is residue now.
 	Releasing bool
-	Inputs    *objects.Inputs
+	// Kept is, with Releasing, what the rollout goes on steering by the block it has now: neither a place nor residue.
+	Kept   Claims
+	Inputs *objects.Inputs
 }
 
 // Observation is what the objects say.
@@ -143,6 +146,19 @@ type Claim struct {
 	Key string
 }
 
+// Claims is a set of claims. Nil is empty.
+type Claims []Claim
+
+// Has reports that a key of an object is among them.
+func (c Claims) Has(object objects.Ref, key string) bool {
+	return slices.Contains(c, Claim{object, key})
+}
+
+// On reports that something of an object is among them.
+func (c Claims) On(object objects.Ref) bool {
+	return slices.ContainsFunc(c, func(one Claim) bool { return one.Object == object })
+}
+
 // Convergence says whether the data plane has taken over the objects.
 type Convergence int
 
@@ -165,6 +181,9 @@ type RouteRequest struct {
 	// Release: besides, leave. Traffic is then stable at the total and no managed routes, and afterwards nothing of the
 	// router's own may be left: no rule, label, annotation or object.
 	Release bool
+	// Kept is, with Release, what the rollout goes on steering by the block it has now, and what therefore stays as it is.
+	// Of an object with such a claim only what was claimed besides is given back, and the router's record in it stays.
+	Kept Claims
 	// Inputs are the objects of the observation that led here.
 	Inputs *objects.Inputs
 	// OperationID is the same when the same intent is asked for again.

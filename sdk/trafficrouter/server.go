@@ -157,6 +157,7 @@ func (s *server) Observe(ctx context.Context, in *routerv1.ObserveRequest) (*rou
 		ManagedNames: in.GetManagedNames(),
 		TotalWeight:  cmp.Or(in.GetTotalWeight(), 100),
 		Releasing:    in.GetReleasing(),
+		Kept:         claimsFrom(in.GetKept()),
 		Inputs:       inputs,
 	})
 	switch {
@@ -210,7 +211,7 @@ func (s *server) Route(ctx context.Context, in *routerv1.RouteRequest) (*routerv
 	case *routerv1.RouteRequest_Desired:
 		req.Traffic, err = trafficFrom(intent.Desired)
 	case *routerv1.RouteRequest_Release:
-		req.Release = true
+		req.Release, req.Kept = true, claimsFrom(intent.Release.GetKept())
 		req.Traffic, err = trafficFrom(intent.Release.GetTraffic())
 	default:
 		err = plugin.Unsupported("the intent is of a kind this plugin does not know")

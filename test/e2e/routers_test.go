@@ -110,6 +110,10 @@ func TestSmallRouters(t *testing.T) {
 				storyOf(t, c, r)
 			})
 		}
+		t.Run("shortened", func(t *testing.T) {
+			t.Parallel()
+			shortened(t, c)
+		})
 		t.Run("ambassador", func(t *testing.T) {
 			t.Parallel()
 			app := on.NewApp(t, c)

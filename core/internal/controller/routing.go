@@ -192,6 +192,7 @@ func (r *Routers) act(ctx context.Context, ro *v1alpha1.Rollout, router rollout.
 		// As the stored config meant them: the spec may name others by now.
 		release := *req.Release
 		release.StableService, release.CanaryService = req.Target.StableService, req.Target.CanaryService
+		release.Kept = block.Kept
 		req.Release = &release
 	}
 	answer, problem := ask.route(waiting, req, router.Observation.Fingerprint)

@@ -82,6 +82,7 @@ func (a *asking) observe(ctx context.Context, able bool) *rollout.Problem {
 				Inputs:       inputs,
 				TotalWeight:  rollout.EnvelopeOf(a.ro).TotalWeight,
 				Releasing:    a.block.Releasing,
+				Kept:         a.block.Kept,
 			}
 			var problem *rollout.Problem
 			answer, problem = called(ctx, a, "observe/"+fingerprint, func(ctx context.Context) (rollout.ObserveAnswer, *rollout.Problem) {

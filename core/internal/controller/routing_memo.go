@@ -86,7 +86,7 @@ func (m *memo) begin(ctx context.Context, plugin RouterAbout) (rollout.Capabilit
 func (a *asking) fingerprint(q *question, inputs []rollout.NeedResult) string {
 	target := a.block.Target(a.ro)
 	envelope := rollout.EnvelopeOf(a.ro)
-	basis := []any{a.generation, string(a.block.Config), a.block.Releasing, a.block.ManagedNames, target.Labels,
+	basis := []any{a.generation, string(a.block.Config), a.block.Releasing, a.block.Kept, a.block.ManagedNames, target.Labels,
 		target.StableService, target.CanaryService, envelope.TotalWeight}
 	if q == &a.validated {
 		basis = append(basis, target.Generation, envelope)

@@ -3,6 +3,7 @@ package decide
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -306,6 +307,10 @@ func (p *planner) release() {
 		if !p.mayReturn(0) {
 			continue // leaving gives everything to the stable name
 		}
+		if p.unrecorded() {
+			p.add(rollout.RecordIntent{Identity: rollout.Identity{OpID: "keep/" + opRelease(r)}, What: "what is kept when router " + r.Plugin + " is released"})
+			continue
+		}
 		if stored := p.stored(r); p.needsIntent(r) && (stored == nil || stored.Phase != v1alpha1.RouterReleasing) {
 			p.add(rollout.RecordIntent{Identity: rollout.Identity{OpID: "intent/" + opRelease(r)}, What: "router " + r.Plugin + " is released"})
 			continue
@@ -317,6 +322,12 @@ func (p *planner) release() {
 				StableService: p.canary.StableService, CanaryService: p.canary.CanaryService},
 		})
 	}
+}
+
+// unrecorded reports that status does not say yet all that the routers of the
+// spec claim, and with that what a release leaves to them.
+func (p *planner) unrecorded() bool {
+	return slices.ContainsFunc(p.active(), func(r rollout.Router) bool { return r.Problem == nil && !p.recorded(r) })
 }
 
 // opRelease tells apart what one plugin leaves after several edits of its block.

@@ -74,7 +74,7 @@ func (r *Router) Observe(ctx context.Context, req rollout.ObserveRequest) (out r
 			answer, err := i.routers.Observe(ctx, &trafficrouterv1.ObserveRequest{
 				Target: targetTo(req.Target), Config: configTo(req.Config),
 				ManagedNames: req.ManagedNames, TotalWeight: req.TotalWeight, Inputs: inputsTo(req.Inputs),
-				Releasing: req.Releasing,
+				Releasing: req.Releasing, Kept: claimsTo(req.Kept),
 			})
 			if err != nil {
 				return err

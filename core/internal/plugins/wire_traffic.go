@@ -7,6 +7,7 @@ import (
 
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 	trafficrouterv1 "github.com/sluice-rollouts/sluice/sdk/proto/sluice/plugin/trafficrouter/v1"
+	typesv1 "github.com/sluice-rollouts/sluice/sdk/proto/sluice/plugin/types/v1"
 )
 
 func routerCapabilities(answer *trafficrouterv1.CapabilitiesResponse) rollout.Capabilities {
@@ -52,7 +53,19 @@ func releaseTo(r rollout.Release) *trafficrouterv1.Release {
 			{Role: trafficrouterv1.Role_ROLE_CANARY, Service: r.CanaryService},
 		},
 		ManagedNames: r.ManagedNames,
-	}}
+	}, Kept: claimsTo(r.Kept)}
+}
+
+func claimsTo(claims []rollout.Claim) []*trafficrouterv1.Claim {
+	var out []*trafficrouterv1.Claim
+	for _, c := range claims {
+		if gk, namespace, name, ok := rollout.ParseObjectName(c.Object); ok {
+			out = append(out, &trafficrouterv1.Claim{Key: c.Key, Object: &typesv1.ObjectRef{
+				Group: gk.Group, Kind: gk.Kind, Namespace: namespace, Name: name,
+			}})
+		}
+	}
+	return out
 }
 
 func roleTo(r rollout.Role) trafficrouterv1.Role {

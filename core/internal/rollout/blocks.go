@@ -28,6 +28,9 @@ type Block struct {
 	ManagedNames []string
 	// Holds are the parts of objects recorded for this router.
 	Holds []v1alpha1.RouterHold
+	// Kept is what the spec's routers hold, for a releasing one: not its to
+	// give back.
+	Kept []Claim
 	// Intended is what a releasing router was last asked for; nil otherwise,
 	// and when it never was.
 	Intended *v1alpha1.TrafficWeights
@@ -79,6 +82,19 @@ func Blocks(ro *v1alpha1.Rollout) []Block {
 		}
 		blocks[at].ManagedNames = union(blocks[at].ManagedNames, entry.ManagedRoutes)
 		blocks[at].Holds = append(blocks[at].Holds, entry.Holds...)
+	}
+	var kept []Claim
+	for _, block := range blocks {
+		for _, h := range block.Holds {
+			if !block.Releasing {
+				kept = append(kept, Claim{Object: h.Object, Key: h.Key})
+			}
+		}
+	}
+	for i := range blocks {
+		if blocks[i].Releasing {
+			blocks[i].Kept = kept
+		}
 	}
 	return blocks
 }

@@ -67,6 +67,8 @@ func TestWhoIsReleasing(t *testing.T) {
 	fresh := active
 	fresh.ManagedNames, fresh.Holds = []string{"new"}, nil
 	releasing := Block{Plugin: "x/y", Path: "status.canary.routers[x/y]", Config: json.RawMessage(`{"a":0}`), ManagedNames: []string{"old"}, Holds: holds, Releasing: true}
+	beside := releasing
+	beside.Kept = []Claim{{Object: "o", Key: "k"}}
 	for name, tc := range map[string]struct {
 		ro   *v1alpha1.Rollout
 		want []Block
@@ -76,7 +78,7 @@ func TestWhoIsReleasing(t *testing.T) {
 		"and is released where status says so": {
 			routed(plugins(`{"a":1,"b":2}`), entry(`{"a":0}`, v1alpha1.RouterReleasing)), []Block{fresh, releasing}},
 		"beside its successor": {
-			routed(plugins(`{"a":1,"b":2}`), entry(`{"a":1,"b":2}`, v1alpha1.RouterActive), entry(`{"a":0}`, v1alpha1.RouterReleasing)), []Block{active, releasing}},
+			routed(plugins(`{"a":1,"b":2}`), entry(`{"a":1,"b":2}`, v1alpha1.RouterActive), entry(`{"a":0}`, v1alpha1.RouterReleasing)), []Block{active, beside}},
 		"unless the edit was undone": {routed(plugins(`{"a":1,"b":2}`), entry(`{"b":2,"a":1}`, v1alpha1.RouterReleasing)), []Block{active}},
 		"a removed block":            {routed(&v1alpha1.RolloutTrafficRouting{}, entry(`{"a":0}`, v1alpha1.RouterActive)), []Block{releasing}},
 		"no traffic routing":         {routed(nil, entry(`{"a":0}`, v1alpha1.RouterActive)), []Block{releasing}},

@@ -163,6 +163,8 @@ type ObserveRequest struct {
 	TotalWeight int32
 	// Releasing: nothing of the router is to be left.
 	Releasing bool
+	// Kept is what a releasing router leaves to the present blocks.
+	Kept []Claim
 }
 
 // ObserveAnswer is a validated answer of TrafficRouter.Observe.
@@ -212,6 +214,8 @@ type Release struct {
 	// StableService and CanaryService as the stored config meant them.
 	StableService string
 	CanaryService string
+	// Kept is what the present blocks claim: it stays as it is.
+	Kept []Claim
 }
 
 // RouteAnswer is a validated answer of TrafficRouter.Route: one stage.

@@ -68,9 +68,9 @@ func (w *World) execute(s *rollout.Snapshot, op rollout.Op, out *rollout.Outcome
 	case rollout.PointService:
 		return w.edit(key{kindService, o.Name}, o.ResourceVersion, func(obj object) { point(obj.(*corev1.Service), s.Rollout, o) })
 	case rollout.RouteTraffic:
-		return w.route(o.Router, asked(o.Desired), o.ID(), out)
+		return w.route(o.Router, nil, asked(o.Desired), o.ID(), out)
 	case rollout.ReleaseTraffic:
-		return w.route(o.Router, left(o), o.ID(), out)
+		return w.route(o.Router, kept(s.Rollout, o.Router), left(o), o.ID(), out)
 	case rollout.CreateExperiment:
 		return w.createExperiment(s.Rollout, o)
 	case rollout.TerminateExperiment:

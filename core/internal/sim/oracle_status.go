@@ -152,7 +152,7 @@ func (w *World) judgeRoutes(ro *v1alpha1.Rollout, index int) {
 		if block.Releasing || route == nil {
 			continue
 		}
-		for _, p := range append(clonePlaces(route.Places), w.served[route.Name]...) {
+		for _, p := range steered(block.Config, append(clonePlaces(route.Places), w.served[route.Name]...)) {
 			if !slices.EqualFunc(rules(p), want, func(a, b rollout.ManagedRoute) bool { return a.Content() == b.Content() }) {
 				w.broken("S5", "step %d completes while %s/%s has the managed routes %v", index, route.Name, p.Name, rules(p))
 			}
@@ -181,7 +181,7 @@ func (w *World) judgeWeight(ro *v1alpha1.Rollout, weight int32, rule, what strin
 			w.broken(rule, "%s without route %s", what, name)
 			continue
 		}
-		for _, p := range append(clonePlaces(route.Places), w.served[name]...) {
+		for _, p := range steered(block.Config, append(clonePlaces(route.Places), w.served[name]...)) {
 			for _, b := range p.Backends {
 				if b.Service == canary && b.Weight != weight {
 					w.broken(rule, "%s while %s/%s has weight %d instead of %d", what, name, p.Name, b.Weight, weight)

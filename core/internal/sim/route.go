@@ -101,6 +101,8 @@ type Plugin struct {
 // routeConfig is the plugin's block in a Rollout.
 type routeConfig struct {
 	Route string `json:"route"`
+	// Places of it; none are all.
+	Places []string `json:"places,omitempty"`
 }
 
 func (w *World) routeOf(plugin string, config json.RawMessage) string {
@@ -158,10 +160,14 @@ func (w *World) observeRouter(ro *v1alpha1.Rollout, block rollout.Block) rollout
 		o.Convergence, o.Message = rollout.ConvergencePending, "the gateway has not accepted the route yet"
 	}
 	total := (&rollout.Snapshot{Rollout: ro}).TotalWeight()
-	for _, place := range route.Places {
+	for _, place := range steered(block.Config, route.Places) {
+		claim := claimOf(route, place)
+		if slices.Contains(block.Kept, claim) {
+			continue
+		}
 		o.Observed = append(o.Observed, rollout.Observed{Place: route.Name + "/" + place.Name,
 			Traffic: rollout.Traffic{TotalWeight: total, Destinations: destinations(place, target, total), Managed: rules(place)}})
-		o.Claims = append(o.Claims, rollout.Claim{Object: "Route/" + route.Namespace + "/" + route.Name, Key: place.Name})
+		o.Claims = append(o.Claims, claim)
 	}
 	r.Observation = o
 	return r
@@ -253,8 +259,9 @@ func asked(t rollout.Traffic) wanted {
 	return want
 }
 
-// route writes what is desired, if the object is still the observed one.
-func (w *World) route(r rollout.Router, want wanted, id rollout.OpID, out *rollout.Outcome) error {
+// route writes what is desired, without what is kept, if the object is still
+// the observed one.
+func (w *World) route(r rollout.Router, kept []rollout.Claim, want wanted, id rollout.OpID, out *rollout.Outcome) error {
 	plugin := w.Plugins[r.Plugin]
 	if p := problemOf(plugin, r.Plugin); p != nil {
 		return p
@@ -273,8 +280,10 @@ func (w *World) route(r rollout.Router, want wanted, id rollout.OpID, out *rollo
 	}
 	obj, err := w.store.update(byController, k, version, func(obj object) {
 		route := obj.(*Route)
-		for i := range route.Places {
-			route.Places[i].write(want)
+		for i, place := range route.Places {
+			if steers(r.Config, place) && !slices.Contains(kept, claimOf(route, place)) {
+				route.Places[i].write(want)
+			}
 		}
 	})
 	if err == nil && !plugin.Blind {

@@ -120,6 +120,25 @@ var routeStories = []story{
 			w.Run(10 * time.Second)
 			w.Resume()
 		}},
+	{name: "places-shortened", about: "The list of places of one route is shortened at 50 %: the one that is left out returns to stable once, the other keeps its weight. An edit that brings another one in ends the same way.",
+		play: func(w *sim.World) {
+			w.AddRoute(sim.RouterPlugin, "shop", 100, "a", "b", "c")
+			ro := sim.NewRollout("v1", 4, half()...)
+			ro.Spec.Strategy.Canary.TrafficRouting.Plugins[sim.RouterPlugin] = sim.BlockOf("shop", "a", "b")
+			w.Create(ro)
+			w.Rest()
+			w.Deploy("v2")
+			w.Until("50 % of v2", pausedAt(1))
+			w.Edit("leaves out b", func(ro *v1alpha1.Rollout) {
+				ro.Spec.Strategy.Canary.TrafficRouting.Plugins[sim.RouterPlugin] = sim.BlockOf("shop", "a")
+			})
+			w.Run(time.Minute)
+			w.Edit("names c instead of a", func(ro *v1alpha1.Rollout) {
+				ro.Spec.Strategy.Canary.TrafficRouting.Plugins[sim.RouterPlugin] = sim.BlockOf("shop", "c")
+			})
+			w.Run(time.Minute)
+			w.Resume()
+		}},
 	{name: "two-routers", about: "One of two routers refuses the weight: the other one has it already, and the step waits for both. An abort takes the traffic back from the one that can.",
 		play: func(w *sim.World) {
 			mesh(w)

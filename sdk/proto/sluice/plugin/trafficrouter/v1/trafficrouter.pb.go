@@ -455,7 +455,10 @@ type ObserveRequest struct {
 	TotalWeight int32 `protobuf:"varint,5,opt,name=total_weight,json=totalWeight,proto3" json:"total_weight,omitempty"`
 	// The router is being released: whatever of it is left is residue, also what it would keep while it is in use. Older
 	// hosts never say so.
-	Releasing     bool `protobuf:"varint,6,opt,name=releasing,proto3" json:"releasing,omitempty"`
+	Releasing bool `protobuf:"varint,6,opt,name=releasing,proto3" json:"releasing,omitempty"`
+	// With releasing: what the same rollout claims by the block it has now, and goes on steering. It is not this router's to
+	// give back: neither residue nor a place. Empty: the rollout goes on with nothing.
+	Kept          []*Claim `protobuf:"bytes,7,rep,name=kept,proto3" json:"kept,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -530,6 +533,13 @@ func (x *ObserveRequest) GetReleasing() bool {
 		return x.Releasing
 	}
 	return false
+}
+
+func (x *ObserveRequest) GetKept() []*Claim {
+	if x != nil {
+		return x.Kept
+	}
+	return nil
 }
 
 // ObserveResponse is what the objects say. It counts only if every need it lists was among the inputs as SYNCED;
@@ -759,7 +769,10 @@ type Release struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. What to leave behind: stable at total_weight, canary at 0, no managed routes, in managed_names every
 	// name ever used.
-	Traffic       *Traffic `protobuf:"bytes,1,opt,name=traffic,proto3" json:"traffic,omitempty"`
+	Traffic *Traffic `protobuf:"bytes,1,opt,name=traffic,proto3" json:"traffic,omitempty"`
+	// What the same rollout claims by the block it has now, and goes on steering: it stays as it is. In an object with such a
+	// claim only what was claimed besides is given back, and what the router has recorded there stays. Empty: nothing stays.
+	Kept          []*Claim `protobuf:"bytes,2,rep,name=kept,proto3" json:"kept,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -797,6 +810,13 @@ func (*Release) Descriptor() ([]byte, []int) {
 func (x *Release) GetTraffic() *Traffic {
 	if x != nil {
 		return x.Traffic
+	}
+	return nil
+}
+
+func (x *Release) GetKept() []*Claim {
+	if x != nil {
+		return x.Kept
 	}
 	return nil
 }
@@ -1009,14 +1029,15 @@ const file_sluice_plugin_trafficrouter_v1_trafficrouter_proto_rawDesc = "" +
 	"\x06inputs\x18\x04 \x03(\v2\".sluice.plugin.types.v1.NeedResultR\x06inputs\"`\n" +
 	"\x10ValidateResponse\x122\n" +
 	"\x05needs\x18\x01 \x03(\v2\x1c.sluice.plugin.types.v1.NeedR\x05needs\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"\xa5\x02\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\xe0\x02\n" +
 	"\x0eObserveRequest\x126\n" +
 	"\x06target\x18\x01 \x01(\v2\x1e.sluice.plugin.types.v1.TargetR\x06target\x129\n" +
 	"\x06config\x18\x02 \x01(\v2!.sluice.plugin.types.v1.RawConfigR\x06config\x12#\n" +
 	"\rmanaged_names\x18\x03 \x03(\tR\fmanagedNames\x12:\n" +
 	"\x06inputs\x18\x04 \x03(\v2\".sluice.plugin.types.v1.NeedResultR\x06inputs\x12!\n" +
 	"\ftotal_weight\x18\x05 \x01(\x05R\vtotalWeight\x12\x1c\n" +
-	"\treleasing\x18\x06 \x01(\bR\treleasing\"\xa6\x03\n" +
+	"\treleasing\x18\x06 \x01(\bR\treleasing\x129\n" +
+	"\x04kept\x18\a \x03(\v2%.sluice.plugin.trafficrouter.v1.ClaimR\x04kept\"\xa6\x03\n" +
 	"\x0fObserveResponse\x122\n" +
 	"\x05needs\x18\x01 \x03(\v2\x1c.sluice.plugin.types.v1.NeedR\x05needs\x12D\n" +
 	"\bobserved\x18\x02 \x03(\v2(.sluice.plugin.trafficrouter.v1.ObservedR\bobserved\x12M\n" +
@@ -1031,9 +1052,10 @@ const file_sluice_plugin_trafficrouter_v1_trafficrouter_proto_rawDesc = "" +
 	"\aresidue\x18\x03 \x01(\bR\aresidue\"T\n" +
 	"\x05Claim\x129\n" +
 	"\x06object\x18\x01 \x01(\v2!.sluice.plugin.types.v1.ObjectRefR\x06object\x12\x10\n" +
-	"\x03key\x18\x02 \x01(\tR\x03key\"L\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\"\x87\x01\n" +
 	"\aRelease\x12A\n" +
-	"\atraffic\x18\x01 \x01(\v2'.sluice.plugin.trafficrouter.v1.TrafficR\atraffic\"\xf4\x02\n" +
+	"\atraffic\x18\x01 \x01(\v2'.sluice.plugin.trafficrouter.v1.TrafficR\atraffic\x129\n" +
+	"\x04kept\x18\x02 \x03(\v2%.sluice.plugin.trafficrouter.v1.ClaimR\x04kept\"\xf4\x02\n" +
 	"\fRouteRequest\x126\n" +
 	"\x06target\x18\x01 \x01(\v2\x1e.sluice.plugin.types.v1.TargetR\x06target\x129\n" +
 	"\x06config\x18\x02 \x01(\v2!.sluice.plugin.types.v1.RawConfigR\x06config\x12C\n" +
@@ -1116,35 +1138,37 @@ var file_sluice_plugin_trafficrouter_v1_trafficrouter_proto_depIdxs = []int32{
 	15, // 7: sluice.plugin.trafficrouter.v1.ObserveRequest.target:type_name -> sluice.plugin.types.v1.Target
 	16, // 8: sluice.plugin.trafficrouter.v1.ObserveRequest.config:type_name -> sluice.plugin.types.v1.RawConfig
 	17, // 9: sluice.plugin.trafficrouter.v1.ObserveRequest.inputs:type_name -> sluice.plugin.types.v1.NeedResult
-	18, // 10: sluice.plugin.trafficrouter.v1.ObserveResponse.needs:type_name -> sluice.plugin.types.v1.Need
-	9,  // 11: sluice.plugin.trafficrouter.v1.ObserveResponse.observed:type_name -> sluice.plugin.trafficrouter.v1.Observed
-	1,  // 12: sluice.plugin.trafficrouter.v1.ObserveResponse.convergence:type_name -> sluice.plugin.trafficrouter.v1.Convergence
-	19, // 13: sluice.plugin.trafficrouter.v1.ObserveResponse.settle:type_name -> google.protobuf.Duration
-	10, // 14: sluice.plugin.trafficrouter.v1.ObserveResponse.claims:type_name -> sluice.plugin.trafficrouter.v1.Claim
-	19, // 15: sluice.plugin.trafficrouter.v1.ObserveResponse.recheck_after:type_name -> google.protobuf.Duration
-	20, // 16: sluice.plugin.trafficrouter.v1.Observed.traffic:type_name -> sluice.plugin.trafficrouter.v1.Traffic
-	21, // 17: sluice.plugin.trafficrouter.v1.Claim.object:type_name -> sluice.plugin.types.v1.ObjectRef
-	20, // 18: sluice.plugin.trafficrouter.v1.Release.traffic:type_name -> sluice.plugin.trafficrouter.v1.Traffic
-	15, // 19: sluice.plugin.trafficrouter.v1.RouteRequest.target:type_name -> sluice.plugin.types.v1.Target
-	16, // 20: sluice.plugin.trafficrouter.v1.RouteRequest.config:type_name -> sluice.plugin.types.v1.RawConfig
-	20, // 21: sluice.plugin.trafficrouter.v1.RouteRequest.desired:type_name -> sluice.plugin.trafficrouter.v1.Traffic
-	11, // 22: sluice.plugin.trafficrouter.v1.RouteRequest.release:type_name -> sluice.plugin.trafficrouter.v1.Release
-	17, // 23: sluice.plugin.trafficrouter.v1.RouteRequest.inputs:type_name -> sluice.plugin.types.v1.NeedResult
-	18, // 24: sluice.plugin.trafficrouter.v1.RouteResponse.needs:type_name -> sluice.plugin.types.v1.Need
-	22, // 25: sluice.plugin.trafficrouter.v1.RouteResponse.writes:type_name -> sluice.plugin.types.v1.Write
-	2,  // 26: sluice.plugin.trafficrouter.v1.TrafficRouter.Capabilities:input_type -> sluice.plugin.trafficrouter.v1.CapabilitiesRequest
-	5,  // 27: sluice.plugin.trafficrouter.v1.TrafficRouter.Validate:input_type -> sluice.plugin.trafficrouter.v1.ValidateRequest
-	7,  // 28: sluice.plugin.trafficrouter.v1.TrafficRouter.Observe:input_type -> sluice.plugin.trafficrouter.v1.ObserveRequest
-	12, // 29: sluice.plugin.trafficrouter.v1.TrafficRouter.Route:input_type -> sluice.plugin.trafficrouter.v1.RouteRequest
-	3,  // 30: sluice.plugin.trafficrouter.v1.TrafficRouter.Capabilities:output_type -> sluice.plugin.trafficrouter.v1.CapabilitiesResponse
-	6,  // 31: sluice.plugin.trafficrouter.v1.TrafficRouter.Validate:output_type -> sluice.plugin.trafficrouter.v1.ValidateResponse
-	8,  // 32: sluice.plugin.trafficrouter.v1.TrafficRouter.Observe:output_type -> sluice.plugin.trafficrouter.v1.ObserveResponse
-	13, // 33: sluice.plugin.trafficrouter.v1.TrafficRouter.Route:output_type -> sluice.plugin.trafficrouter.v1.RouteResponse
-	30, // [30:34] is the sub-list for method output_type
-	26, // [26:30] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	10, // 10: sluice.plugin.trafficrouter.v1.ObserveRequest.kept:type_name -> sluice.plugin.trafficrouter.v1.Claim
+	18, // 11: sluice.plugin.trafficrouter.v1.ObserveResponse.needs:type_name -> sluice.plugin.types.v1.Need
+	9,  // 12: sluice.plugin.trafficrouter.v1.ObserveResponse.observed:type_name -> sluice.plugin.trafficrouter.v1.Observed
+	1,  // 13: sluice.plugin.trafficrouter.v1.ObserveResponse.convergence:type_name -> sluice.plugin.trafficrouter.v1.Convergence
+	19, // 14: sluice.plugin.trafficrouter.v1.ObserveResponse.settle:type_name -> google.protobuf.Duration
+	10, // 15: sluice.plugin.trafficrouter.v1.ObserveResponse.claims:type_name -> sluice.plugin.trafficrouter.v1.Claim
+	19, // 16: sluice.plugin.trafficrouter.v1.ObserveResponse.recheck_after:type_name -> google.protobuf.Duration
+	20, // 17: sluice.plugin.trafficrouter.v1.Observed.traffic:type_name -> sluice.plugin.trafficrouter.v1.Traffic
+	21, // 18: sluice.plugin.trafficrouter.v1.Claim.object:type_name -> sluice.plugin.types.v1.ObjectRef
+	20, // 19: sluice.plugin.trafficrouter.v1.Release.traffic:type_name -> sluice.plugin.trafficrouter.v1.Traffic
+	10, // 20: sluice.plugin.trafficrouter.v1.Release.kept:type_name -> sluice.plugin.trafficrouter.v1.Claim
+	15, // 21: sluice.plugin.trafficrouter.v1.RouteRequest.target:type_name -> sluice.plugin.types.v1.Target
+	16, // 22: sluice.plugin.trafficrouter.v1.RouteRequest.config:type_name -> sluice.plugin.types.v1.RawConfig
+	20, // 23: sluice.plugin.trafficrouter.v1.RouteRequest.desired:type_name -> sluice.plugin.trafficrouter.v1.Traffic
+	11, // 24: sluice.plugin.trafficrouter.v1.RouteRequest.release:type_name -> sluice.plugin.trafficrouter.v1.Release
+	17, // 25: sluice.plugin.trafficrouter.v1.RouteRequest.inputs:type_name -> sluice.plugin.types.v1.NeedResult
+	18, // 26: sluice.plugin.trafficrouter.v1.RouteResponse.needs:type_name -> sluice.plugin.types.v1.Need
+	22, // 27: sluice.plugin.trafficrouter.v1.RouteResponse.writes:type_name -> sluice.plugin.types.v1.Write
+	2,  // 28: sluice.plugin.trafficrouter.v1.TrafficRouter.Capabilities:input_type -> sluice.plugin.trafficrouter.v1.CapabilitiesRequest
+	5,  // 29: sluice.plugin.trafficrouter.v1.TrafficRouter.Validate:input_type -> sluice.plugin.trafficrouter.v1.ValidateRequest
+	7,  // 30: sluice.plugin.trafficrouter.v1.TrafficRouter.Observe:input_type -> sluice.plugin.trafficrouter.v1.ObserveRequest
+	12, // 31: sluice.plugin.trafficrouter.v1.TrafficRouter.Route:input_type -> sluice.plugin.trafficrouter.v1.RouteRequest
+	3,  // 32: sluice.plugin.trafficrouter.v1.TrafficRouter.Capabilities:output_type -> sluice.plugin.trafficrouter.v1.CapabilitiesResponse
+	6,  // 33: sluice.plugin.trafficrouter.v1.TrafficRouter.Validate:output_type -> sluice.plugin.trafficrouter.v1.ValidateResponse
+	8,  // 34: sluice.plugin.trafficrouter.v1.TrafficRouter.Observe:output_type -> sluice.plugin.trafficrouter.v1.ObserveResponse
+	13, // 35: sluice.plugin.trafficrouter.v1.TrafficRouter.Route:output_type -> sluice.plugin.trafficrouter.v1.RouteResponse
+	32, // [32:36] is the sub-list for method output_type
+	28, // [28:32] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_sluice_plugin_trafficrouter_v1_trafficrouter_proto_init() }
