@@ -128,7 +128,7 @@ func podStalls() []stall {
 			app.Await("v1 is healthy", func(w stage.World) bool { return w.Healthy("v1") })
 			app.Update("v2")
 		}, world(func(w stage.World) bool {
-			return w.Healthy("v2") && w.Set("v1").Annotations[v1alpha1.AnnotationScaleDownDeadline] != ""
+			return w.Healthy("v2") && verified(w) && w.Set("v1").Annotations[v1alpha1.AnnotationScaleDownDeadline] != ""
 		}), "clean-up", []string{"keeps its 4 pods until"}},
 	}
 }
@@ -180,6 +180,7 @@ func updateStalls() []stall {
 		}, world(func(w stage.World) bool { return unverified(w, 0) && refusal(w) }), "traffic", []string{"WaitingForTraffic", "the listener has no such host"}},
 		{"gateway says nothing", func(app *stage.App) {
 			app.Deploy(stage.SetWeight(20))
+			app.Await("the gateway has seen the route", func(w stage.World) bool { return len(w.Route.Status.Parents) > 0 })
 			on.Gateway.Pause(app.Namespace)
 			app.Update("v2")
 		}, world(func(w stage.World) bool { return unverified(w, 20) }), "traffic", []string{"WaitingForTraffic", "canary has weight 20", "older generation"}},

@@ -174,6 +174,9 @@ func (p *program) live(ctx context.Context, c *cluster, obj client.Object, list 
 	for {
 		var b strings.Builder
 		if err := p.draw(ctx, c, obj, wide, &b); err != nil {
+			if ctx.Err() != nil {
+				return &exitError{0, errors.New("")} // interrupted while it was read
+			}
 			return err
 		}
 		if terminal {

@@ -24,14 +24,18 @@ const pluginConfig = "argo-rollouts-config"
 
 // listedPlugin is an entry of the ConfigMap, with what is known of it.
 type listedPlugin struct {
-	Name      string   `json:"name"`
-	Kind      string   `json:"kind"`
-	Namespace string   `json:"namespace"`
-	Location  string   `json:"location,omitempty"`
-	SHA256    string   `json:"sha256,omitempty"`
-	Protocol  string   `json:"protocol,omitempty"`
-	Disabled  bool     `json:"disabled,omitempty"`
-	Grants    []grants `json:"grants,omitempty"`
+	Name      string `json:"name"`
+	Kind      string `json:"kind"`
+	Namespace string `json:"namespace"`
+	Location  string `json:"location,omitempty"`
+	SHA256    string `json:"sha256,omitempty"`
+	Protocol  string `json:"protocol,omitempty"`
+	Disabled  bool   `json:"disabled,omitempty"`
+	// State of its process and the version it was last ready with; empty where no
+	// controller told, as of a plugin that nobody has needed yet.
+	State   string   `json:"state,omitempty"`
+	Version string   `json:"version,omitempty"`
+	Grants  []grants `json:"grants,omitempty"`
 	// UsedBy counts the Rollouts that name it, Blocked those of them that wait for
 	// a plugin.
 	UsedBy  int `json:"usedBy"`
@@ -54,8 +58,10 @@ func (p *program) plugins() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "plugins", Short: "List the plugins: what they may do, who uses them, what went wrong last",
 		Long: `List the plugins of the controllers in the cluster: those of the ConfigMap
-argo-rollouts-config, and the bundled ones that Rollouts use. What went wrong last is
-from the events on that ConfigMap, which a cluster keeps for an hour or so.`,
+argo-rollouts-config, and the bundled ones. States and versions are asked of the
+controllers themselves, by their metrics through the API server (pods/proxy). What
+went wrong last is from the events on that ConfigMap, which a cluster keeps for an
+hour or so.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := out.check(); err != nil {
@@ -68,6 +74,9 @@ from the events on that ConfigMap, which a cluster keeps for an hour or so.`,
 			all, err := c.pluginsOf(cmd.Context(), controllers)
 			if err != nil {
 				return err
+			}
+			if err := c.askControllers(cmd.Context(), controllers, all); err != nil {
+				_, _ = fmt.Fprintf(p.Err, "states and versions are not known: %v\n", err)
 			}
 			if out.plain() {
 				return p.encode(out, all)
@@ -159,7 +168,7 @@ func listedPlugins(c *corev1.ConfigMap) []listedPlugin {
 }
 
 func pluginTable(all []listedPlugin, wide bool) [][]string {
-	head := []string{"NAME", "KIND", "CONTROLLER", "USED-BY", "BLOCKED", "GRANTS", "LAST"}
+	head := []string{"NAME", "KIND", "CONTROLLER", "STATE", "VERSION", "USED-BY", "BLOCKED", "GRANTS", "LAST"}
 	if wide {
 		head = append(head, "LOCATION", "SHA256")
 	}
@@ -176,7 +185,7 @@ func pluginTable(all []listedPlugin, wide bool) [][]string {
 		if l.Disabled {
 			last = "disabled"
 		}
-		line := []string{l.Name, l.Kind, cmp.Or(l.Namespace, "-"), fmt.Sprint(l.UsedBy), fmt.Sprint(l.Blocked), cmp.Or(strings.Join(may, " "), "-"), last}
+		line := []string{l.Name, l.Kind, cmp.Or(l.Namespace, "-"), cmp.Or(l.State, "-"), cmp.Or(l.Version, "-"), fmt.Sprint(l.UsedBy), fmt.Sprint(l.Blocked), cmp.Or(strings.Join(may, " "), "-"), last}
 		if wide {
 			line = append(line, cmp.Or(l.Location, "-"), cmp.Or(l.SHA256, "-"))
 		}

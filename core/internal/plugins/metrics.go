@@ -15,6 +15,7 @@ type metrics struct {
 	health   *prometheus.CounterVec
 	restarts *prometheus.CounterVec
 	state    *prometheus.GaugeVec
+	info     *prometheus.GaugeVec
 }
 
 func newMetrics() *metrics {
@@ -41,6 +42,10 @@ func newMetrics() *metrics {
 			Name: "sluice_plugin_state",
 			Help: "1 for the state a plugin is in, 0 for the others.",
 		}, []string{"plugin", "state"}),
+		info: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "sluice_plugin_info",
+			Help: "1, with the version that a plugin was last ready with.",
+		}, []string{"plugin", "version"}),
 	}
 }
 
@@ -49,7 +54,7 @@ func newMetrics() *metrics {
 func (m *metrics) register(into prometheus.Registerer) error {
 	return errors.Join(
 		share(into, &m.calls), share(into, &m.duration), share(into, &m.health),
-		share(into, &m.restarts), share(into, &m.state),
+		share(into, &m.restarts), share(into, &m.state), share(into, &m.info),
 	)
 }
 
@@ -82,6 +87,12 @@ func (m *metrics) is(plugin string, now State) {
 	}
 }
 
+// introduced notes the version of a plugin, instead of the one before.
+func (m *metrics) introduced(plugin, version string) {
+	m.info.DeletePartialMatch(prometheus.Labels{"plugin": plugin})
+	m.info.WithLabelValues(plugin, version).Set(1)
+}
+
 func (m *metrics) forget(plugin string) {
 	of := prometheus.Labels{"plugin": plugin}
 	m.calls.DeletePartialMatch(of)
@@ -89,4 +100,5 @@ func (m *metrics) forget(plugin string) {
 	m.health.DeletePartialMatch(of)
 	m.restarts.DeletePartialMatch(of)
 	m.state.DeletePartialMatch(of)
+	m.info.DeletePartialMatch(of)
 }

@@ -221,6 +221,7 @@ func (s *supervisor) ready(inst *instance) {
 	s.why, s.streak, s.breaker = "", 0, breaker{}
 	s.mu.Unlock()
 	s.log.Info("Plugin is ready", "plugin", s.id, "generation", inst.generation)
+	s.metrics.introduced(s.id, inst.facts.version)
 	s.enterState(StateReady)
 	if recovered {
 		s.tell(Event{Reason: EventRecovered, Message: fmt.Sprintf("plugin %q is ready again", s.id)})

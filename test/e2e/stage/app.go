@@ -160,6 +160,14 @@ func (a *App) Apply(manifests ...string) {
 	require.NoError(a.t, a.stage.Cluster.ApplyObjects(a.ctx, objects...))
 }
 
+// ApplyIn applies a manifest in another namespace, as it is.
+func (a *App) ApplyIn(namespace, manifest string) {
+	a.t.Helper()
+	o := parse(a.t, manifest)
+	o.SetNamespace(namespace)
+	require.NoError(a.t, a.stage.Cluster.ApplyObjects(a.ctx, o))
+}
+
 // Deploy applies the Rollout with the steps and waits until v1 is healthy.
 func (a *App) Deploy(steps ...string) World {
 	a.t.Helper()

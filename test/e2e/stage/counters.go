@@ -33,6 +33,9 @@ type Counters struct {
 	CPU, Memory float64
 }
 
+// MetricsURL is where the controller shows its metrics.
+func (c *Controller) MetricsURL() string { return "http://" + c.metrics + "/metrics" }
+
 // Counters reads the controller's metrics.
 func (c *Controller) Counters(t testing.TB) Counters {
 	t.Helper()
