@@ -128,7 +128,12 @@ func requireNamed(t *testing.T, app *stage.App, s stall) {
 		if other := w.Others["second"]; other != nil {
 			ro, name = other, other.Name
 		}
-		return s.met != nil && s.met(app) || s.met == nil && (s.gate == preview.GateController || toldBy(ro, s.texts[0]))
+		if s.gate == preview.GateController {
+			return true
+		}
+		// Watches may show the Rollout from before the last change.
+		newest := app.Number("Rollout", name, "metadata", "generation") == ro.Generation && stage.World{Rollout: *ro}.Observed()
+		return newest && (s.met != nil && s.met(app) || s.met == nil && toldBy(ro, s.texts[0]))
 	})
 	said := sluice(t, app, "why", name, "-o", "json")
 	var e preview.Explanation
