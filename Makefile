@@ -72,6 +72,11 @@ sim: ## The simulator at length: random (SEEDS=10000) and all small rollouts (ST
 	@set -o pipefail; SLUICE_SIM_SEEDS=$(or $(SEEDS),5000) SLUICE_SIM_STEPS=$(or $(STEPS),1) $(GO) test -count=1 -timeout 120m \
 		-run 'Random|Exhaustive|BugMuseum' -v ./core/internal/sim | grep -v '^ *=== '
 
+.PHONY: fuzz
+fuzz: ## Look for snapshots that the planner cannot take, guided by coverage (TIME=2m each).
+	$(GO) test -run '^$$' -fuzz FuzzDecide -fuzztime $(or $(TIME),2m) ./core/internal/decide
+	$(GO) test -run '^$$' -fuzz FuzzSnapshot -fuzztime $(or $(TIME),2m) ./core/internal/decide
+
 .PHONY: bench
 bench: control-plane ## Figures as counts and ratios: requests, CPU, memory, rest (sizes: test/bench/doc.go).
 	$(GO) test -count=1 -run '^$$' -bench . -benchtime 1x -timeout 120m ./test/bench/... ./core/internal/plugins ./core/internal/controller

@@ -75,9 +75,10 @@ func (p *planner) drainOthers() {
 // undelay drops the deadlines of revisions that carry traffic: from before a
 // hand-edited route, for instance, or from a blue-green strategy that knew nothing
 // of routes. The delay counts from when traffic leaves again, so this comes
-// before that: afterwards nobody could tell.
+// before that: afterwards nobody could tell. Without replicas nobody is served, and
+// the delay runs whatever the weights are.
 func (p *planner) undelay() {
-	if !p.routed() || !p.s.TrafficKnown() {
+	if !p.routed() || p.want == 0 || !p.s.TrafficKnown() {
 		return
 	}
 	for _, rs := range p.s.ReplicaSets {

@@ -155,6 +155,20 @@ func subsetsAt(p *planner, stable, canary string) {
 	}
 }
 
+// TestADeadlineIsForWhatCarriesNothing: it goes before traffic moves, so that the
+// delay begins when the revision has been left. With replicas 0 it stays: nobody
+// is served.
+func TestADeadlineIsForWhatCarriesNothing(t *testing.T) {
+	for replicas, want := range map[int32]int{4: 1, 0: 0} {
+		p := canaryOf(replicas, count{replicas, replicas}, count{}, routing, at(weight(0))).other(count{2, 2}).carry(0)
+		p.others[0].Annotations = map[string]string{v1alpha1.AnnotationScaleDownDeadline: "2026-01-01T00:00:00Z"}
+		p.s.Services["s"].Spec.Selector[v1alpha1.LabelPodTemplateHash] = "other"
+		p.targets()
+		p.undelay()
+		assert.Len(t, p.undelayed, want, "%d replicas", replicas)
+	}
+}
+
 // TestScaleDownDelays (§11.4, rollout/replicaset_test.go and 1544): how many old
 // revisions run on, and until when.
 func TestScaleDownDelays(t *testing.T) {

@@ -1,7 +1,12 @@
 package sim
 
 import (
+	"cmp"
+	"strconv"
+	"strings"
 	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
@@ -188,9 +193,24 @@ func (w *World) judgeBlueGreen(before, after *v1alpha1.Rollout) {
 // leaving: an older revision than the stable one waits for its scale-down.
 func (w *World) leaving(hash, stable string) bool {
 	rs, other := w.byHash(hash), w.byHash(stable)
-	if rs == nil || other == nil || !rs.CreationTimestamp.Before(&other.CreationTimestamp) {
+	if rs == nil || other == nil || !begunBefore(rs, other) {
 		return false
 	}
 	_, delayed := rs.Annotations[v1alpha1.AnnotationScaleDownDeadline]
 	return delayed && rollout.SpecReplicas(rs) > 0
+}
+
+// begunBefore: the revision of a was started first; within one second the first
+// of its numbers tells.
+func begunBefore(a, b *appsv1.ReplicaSet) bool {
+	first := func(rs *appsv1.ReplicaSet) string {
+		history, _, _ := strings.Cut(rs.Annotations[v1alpha1.AnnotationRevisionHistory], ",")
+		return cmp.Or(history, rs.Annotations[v1alpha1.AnnotationRevision])
+	}
+	if a.CreationTimestamp.Equal(&b.CreationTimestamp) {
+		n, _ := strconv.Atoi(first(a))
+		m, _ := strconv.Atoi(first(b))
+		return n > 0 && n < m
+	}
+	return a.CreationTimestamp.Before(&b.CreationTimestamp)
 }

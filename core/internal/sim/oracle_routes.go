@@ -95,7 +95,15 @@ func (w *World) judgeRaise(before Place, b Backend) {
 		return // an unmanaged Service reaches every pod
 	}
 	have := w.available(hash)
-	var source int64
+	var source, had int64
+	for _, o := range before.Backends {
+		if w.reaches(before, o.Service) == hash {
+			had += int64(o.Weight)
+		}
+	}
+	if had >= int64(b.Weight) {
+		return // it has it already, by another name
+	}
 	for _, o := range before.Backends {
 		if o.Service == b.Service || o.Weight == 0 {
 			continue

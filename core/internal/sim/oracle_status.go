@@ -78,12 +78,12 @@ func (w *World) judgePosition(before, after *v1alpha1.Rollout) {
 // more than the rollback window.
 func (w *World) recent(ro *v1alpha1.Rollout) bool {
 	window, current, stable := ro.Spec.RollbackWindow, w.byHash(ro.Status.CurrentPodHash), w.byHash(ro.Status.StableRS)
-	if window == nil || current == nil || stable == nil || !current.CreationTimestamp.Before(&stable.CreationTimestamp) {
+	if window == nil || current == nil || stable == nil || !begunBefore(current, stable) {
 		return false
 	}
 	var between int32
 	for _, rs := range list[*appsv1.ReplicaSet](w.store.live, kindReplicaSet) {
-		if rs != current && rs != stable && current.CreationTimestamp.Before(&rs.CreationTimestamp) && rs.CreationTimestamp.Before(&stable.CreationTimestamp) {
+		if rs != current && rs != stable && begunBefore(current, rs) && begunBefore(rs, stable) {
 			between++
 		}
 	}

@@ -84,9 +84,7 @@ func (w *World) disturbLifecycle(r *rand.Rand) {
 		w.SetBudget(r.Intn(5))
 	case 3, 4:
 		roles := []map[string]string{nil, {"role": "canary"}, {"role": "stable", "tier": "1"}, {"tier": "2"}}
-		if w.Rollout().Spec.Strategy.Canary != nil {
-			w.SetRoles(roles[r.Intn(4)], roles[r.Intn(4)])
-		}
+		w.SetRoles(roles[r.Intn(4)], roles[r.Intn(4)])
 	case 5:
 		version := versions[r.Intn(len(versions))]
 		w.Undo(version)
