@@ -20,27 +20,31 @@ import (
 )
 
 func (p *program) create() *cobra.Command {
-	var files []string
+	var names []string
 	cmd := &cobra.Command{
 		Use: "create -f FILE", Short: "Create objects from files, or an analysis run from a template", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if len(files) == 0 {
+			if len(names) == 0 {
 				return usage("give -f FILE, or 'create analysisrun --from TEMPLATE'")
 			}
-			return p.createFiles(cmd.Context(), files)
+			return p.createFiles(cmd.Context(), names)
 		},
 	}
-	cmd.Flags().StringSliceVarP(&files, "filename", "f", nil, "files with manifests; - is stdin")
+	cmd.Flags().StringSliceVarP(&names, "filename", "f", nil, "files or folders with manifests; - is stdin")
 	cmd.AddCommand(p.createAnalysisRun())
 	return cmd
 }
 
-func (p *program) createFiles(ctx context.Context, files []string) error {
+func (p *program) createFiles(ctx context.Context, names []string) error {
 	c, err := p.connect()
 	if err != nil {
 		return err
 	}
-	for _, file := range files {
+	names, err = expand(names)
+	if err != nil {
+		return err
+	}
+	for _, file := range names {
 		objects, err := p.manifests(file)
 		if err != nil {
 			return err

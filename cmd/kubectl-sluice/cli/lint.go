@@ -36,12 +36,16 @@ Exit codes: 0 nothing is wrong, 1 something is.`,
 			return p.lintFiles(files, out)
 		},
 	}
-	cmd.Flags().StringSliceVarP(&files, "filename", "f", nil, "files with manifests; - is stdin")
+	cmd.Flags().StringSliceVarP(&files, "filename", "f", nil, "files or folders with manifests; - is stdin")
 	out.bind(cmd)
 	return cmd
 }
 
 func (p *program) lintFiles(files []string, out output) error {
+	files, err := expand(files)
+	if err != nil {
+		return err
+	}
 	var all [][]byte
 	for _, file := range files {
 		docs, err := p.documents(file)

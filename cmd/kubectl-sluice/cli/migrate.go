@@ -157,7 +157,7 @@ no counterpart is told on standard error. Nothing is asked of a cluster.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringSliceVarP(&files, "filename", "f", nil, "files with Ingresses, and the Services whose ports they name; - is stdin")
+	f.StringSliceVarP(&files, "filename", "f", nil, "files or folders with Ingresses, and the Services whose ports they name; - is stdin")
 	f.StringVar(&o.GatewayName, "gateway", "", "the Gateway the routes attach to")
 	f.StringVar(&o.GatewayNamespace, "gateway-namespace", "", "its namespace (default: that of the Ingress)")
 	f.StringVar(&o.Listener, "listener", "", "the listener that serves the routes (default: all that take them)")
@@ -170,6 +170,10 @@ no counterpart is told on standard error. Nothing is asked of a cluster.`,
 }
 
 func (p *program) translateIngresses(files []string, o migration.Options) error {
+	files, err := expand(files)
+	if err != nil {
+		return err
+	}
 	ports := map[string]int32{}
 	var ingresses []*networkingv1.Ingress
 	for _, file := range files {

@@ -109,6 +109,38 @@ func TestPlanOfAFile(t *testing.T) {
 	assert.Contains(t, errs, "200 is not between 0 and 100")
 }
 
+// A folder stands for the manifests in it, as with kubectl.
+func TestFolders(t *testing.T) {
+	dir := t.TempDir()
+	_, errs, code := typed(t, "", "lint", "-f", dir)
+	assert.Equal(t, cli.ExitFailed, code)
+	assert.Contains(t, errs, dir+": no file in this folder ends in .yaml, .yml or .json")
+
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "README.md"), []byte("no manifest: {"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "web.yaml"), []byte(canary("{setWeight: 25}")), 0o600))
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "more.yaml"), 0o700))
+	for _, line := range []string{"lint -f ", "plan -f "} {
+		_, errs, code = typed(t, "", strings.Fields(line+dir)...)
+		assert.Zero(t, code, errs)
+	}
+}
+
+// Who is to be steered has to be said.
+func TestNamesThatAreMissing(t *testing.T) {
+	for line, want := range map[string]string{
+		"why":                  "give the name of one rollout",
+		"why a b":              "2 were given",
+		"abort":                "give the name of a rollout",
+		"get experiment":       "give the name of one experiment",
+		"terminate experiment": "give the name of one experiment",
+		"set image web":        "give the name of a rollout and CONTAINER=IMAGE",
+	} {
+		_, errs, code := typed(t, "", strings.Fields(line)...)
+		assert.Equal(t, cli.ExitUsage, code, line)
+		assert.Contains(t, errs, want, line)
+	}
+}
+
 // An Ingress becomes an HTTPRoute that a Rollout can split.
 func TestMigrateIngress(t *testing.T) {
 	out, errs, code := typed(t, canary(""), "migrate", "ingress", "-f", "-", "--gateway", "edge", "--stable-service", "web-stable", "--canary-service", "web-canary")

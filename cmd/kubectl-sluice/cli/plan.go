@@ -44,7 +44,7 @@ Exit codes: 0 the wanted revision gets everything, 1 it does not.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return p.runPlan(cmd.Context(), r, args) },
 	}
 	f := cmd.Flags()
-	f.StringSliceVarP(&r.files, "filename", "f", nil, "the manifests; - is stdin. Services and templates beside the Rollout are taken into account")
+	f.StringSliceVarP(&r.files, "filename", "f", nil, "files or folders with the manifests; - is stdin. Services and templates beside the Rollout are taken into account")
 	f.StringVar(&r.from, "from", "nothing", "what is there before: live (the cluster), or nothing (an older revision of the manifest)")
 	f.BoolVar(&r.initial, "initial", false, "plan the first deployment instead of an update")
 	f.BoolVar(&r.stay, "stop-at-pauses", false, "end the plan where a person has to promote")
@@ -150,6 +150,10 @@ func (p *program) manifestObjects(files []string, name string) (preview.Objects,
 	var o preview.Objects
 	var want *v1alpha1.Rollout
 	var known []string
+	files, err := expand(files)
+	if err != nil {
+		return o, nil, err
+	}
 	for _, file := range files {
 		all, err := p.manifests(file)
 		if err != nil {

@@ -68,8 +68,14 @@ func (p *program) set() *cobra.Command {
 	cmd.AddCommand(&cobra.Command{
 		Use: "image ROLLOUT CONTAINER=IMAGE...", Short: "Change images, which starts an update; * is every container",
 		Example: "  kubectl sluice set image web web=registry.example.com/web:v2",
-		Args:    cobra.MinimumNArgs(2), ValidArgsFunction: p.complete(rollouts),
-		RunE: func(cmd *cobra.Command, args []string) error { return p.setImage(cmd.Context(), args[0], args[1:]) },
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return nil
+			}
+			return usage("give the name of a rollout and CONTAINER=IMAGE")
+		},
+		ValidArgsFunction: p.complete(rollouts),
+		RunE:              func(cmd *cobra.Command, args []string) error { return p.setImage(cmd.Context(), args[0], args[1:]) },
 	})
 	return cmd
 }
@@ -163,7 +169,7 @@ func (p *program) undo() *cobra.Command {
 	var to int
 	cmd := &cobra.Command{
 		Use: "undo ROLLOUT", Aliases: []string{"rollback"}, Short: "Go back to the pod template of an earlier revision",
-		Args: cobra.ExactArgs(1), ValidArgsFunction: p.complete(rollouts),
+		Args: one("rollout"), ValidArgsFunction: p.complete(rollouts),
 		RunE: func(cmd *cobra.Command, args []string) error { return p.undoTo(cmd.Context(), args[0], to) },
 	}
 	cmd.Flags().IntVar(&to, "to-revision", 0, "the revision to go back to; 0 is the one before the current one")
