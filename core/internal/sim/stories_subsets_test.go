@@ -48,6 +48,28 @@ var subsetStories = []story{
 			w.Run(time.Minute)
 			w.Resume()
 		}},
+	{name: "subsets-ping-pong", about: "Ping-pong beside subsets: the subsets take the traffic and are turned as ever, the two Services follow the roles. A third revision is aborted.",
+		play: func(w *sim.World) {
+			inMesh(w)
+			w.AddService(sim.PingService)
+			w.AddService(sim.PongService)
+			w.Create(sim.PingPong(sim.WithSubsets(sim.NewRollout("v1", 4, half()...), "mesh")))
+			w.Rest()
+			w.Deploy("v2")
+			w.Until("50 % of v2", pausedAt(1))
+			w.Resume()
+			w.Rest()
+			w.Deploy("v3")
+			w.Until("50 % of v3", pausedAt(1))
+			w.Abort()
+		}},
+	{name: "subsets-experiment", about: "An experiment between subsets: its pods are reached through a Service of their own, beside the subsets, and its weights go first.",
+		play: func(w *sim.World) {
+			betweenSubsets(w, sim.SetWeight(20), sim.Experiment(5), sim.Pause(0))
+			w.Deploy("v2")
+			w.Until("the pause", pausedAt(2))
+			w.Resume()
+		}},
 	{name: "subsets-rollback", about: "The template goes back to the stable one while the second revision has half of the traffic.",
 		play: func(w *sim.World) { subsetsAtHalf(w); w.Deploy("v1") }},
 	{name: "subsets-header", about: "Header routes between subsets: they lead to the new revision only, and keep their subset in place.",

@@ -16,7 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// The example without Services, applied as it is: what splits are subsets.
+// The example without Services, applied as it is: what splits are subsets; and
+// the one with an experiment.
 func TestUpstreamIstioSubsets(t *testing.T) {
 	examples := os.Getenv("SLUICE_UPSTREAM_EXAMPLES")
 	if examples == "" {
@@ -48,6 +49,11 @@ func TestUpstreamIstioSubsets(t *testing.T) {
 	until("the update pauses at 10", paused(1, 10))
 	patch(`{"status":{"pauseConditions":null}}`, "status")
 	until("the update is healthy", healthy)
+	// Between Services, with an experiment beside the canary.
+	w.play(t, "upstream-experiment", examples, example{
+		files: []string{"traffic-routing-experiment-step/istio-host-split-experiment-step.yaml"}, rollout: "istio-host-split",
+		object: virtualServices, name: "istio-host-split-vsvc", shows: []string{"10", "10+20"},
+	})
 }
 
 // An example of Argo Rollouts, applied as it is: the first deployment becomes
