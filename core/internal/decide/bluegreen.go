@@ -42,7 +42,7 @@ func (p *planner) complement(rs *appsv1.ReplicaSet, n int32) bool {
 // neither pause nor analysis. Its deadline stays on it, as the memory of that,
 // until users reach it or the update is given up.
 func (p *planner) returning() bool {
-	if p.bg == nil || !p.moving() || p.aborted() || p.newRS == nil || !begunBefore(p.newRS, p.stableRS) {
+	if p.bg == nil || !p.moving() || p.aborted() || p.newRS == nil || !rollout.BegunBefore(p.newRS, p.stableRS) {
 		return false
 	}
 	return p.ro.Status.AbortedAt == nil && p.departing() && rollout.SpecReplicas(p.newRS) > 0

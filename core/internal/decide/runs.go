@@ -73,25 +73,19 @@ func (p *planner) startBackground() {
 	}
 }
 
-// needsRun: there is none, it is gone before it was successful, or a person
-// resumed after an inconclusive one.
+// needsRun: there is none, it is gone, or a person resumed after an inconclusive one.
 func (p *planner) needsRun(run *v1alpha1.RolloutAnalysisRunStatus) bool {
-	lost := run != nil && p.run(run.Name) == nil && run.Status != v1alpha1.AnalysisPhaseSuccessful
-	return run == nil || lost || run.Status == v1alpha1.AnalysisPhaseInconclusive && p.resumedInconclusive()
+	return run == nil || p.run(run.Name) == nil || run.Status == v1alpha1.AnalysisPhaseInconclusive && p.resumedInconclusive()
 }
 
 // currentRun is the run status names, with the phase the run has now; nil when
-// the run is gone, so that another one is started. The verdict of one that was
-// successful stays though somebody deletes it.
+// the run is gone, so that another one is started.
 func (p *planner) currentRun(kind string) *v1alpha1.RolloutAnalysisRunStatus {
 	named := runOf(&p.ro.Status, kind)
 	if named == nil {
 		return nil
 	}
 	run := p.run(named.Name)
-	if run == nil && named.Status == v1alpha1.AnalysisPhaseSuccessful && p.ours(named.Name, kind) {
-		return named.DeepCopy()
-	}
 	if run == nil || kind == v1alpha1.RolloutTypeStep && run.Labels[v1alpha1.LabelStepIndex] != strconv.Itoa(p.index) {
 		return nil
 	}

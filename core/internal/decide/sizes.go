@@ -95,7 +95,7 @@ func (p *planner) retreat() int32 {
 	}
 	for i := len(p.steps()) - 1; i >= 0; i-- {
 		w := p.steps()[i].SetWeight
-		if w != nil && int32((int64(*w)*int64(p.want)+int64(p.total)-1)/int64(p.total)) < hold {
+		if w != nil && p.podsFor(*w) < hold {
 			return *w
 		}
 	}

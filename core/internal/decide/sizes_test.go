@@ -300,6 +300,7 @@ func TestRetreat(t *testing.T) {
 		{abortDelay(30), 5, 10},
 		{abortDelay(30), 9, 0},
 		{abortDelay(0), 9, 10},
+		{minPods(5), 9, 0}, // the canary cannot have fewer pods than these 5
 	} {
 		p := canaryOf(10, count{10, tc.stable}, count{5, 5}, dynamic, at(weight(10), weight(50)), aborting, tc.edit)
 		assert.Equal(t, tc.want, p.retreat(), "%d", i)

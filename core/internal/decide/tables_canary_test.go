@@ -246,7 +246,7 @@ func TestWhichRevisionIsOlder(t *testing.T) {
 		{made(0, "3", ""), made(0, "4", "2"), false},
 		{made(0, "", ""), made(0, "2", ""), false},
 	} {
-		assert.Equal(t, tc.want, begunBefore(tc.a, tc.b), "%v %v", tc.a.Annotations, tc.b.Annotations)
+		assert.Equal(t, tc.want, rollout.BegunBefore(tc.a, tc.b), "%v %v", tc.a.Annotations, tc.b.Annotations)
 	}
 }
 

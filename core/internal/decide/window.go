@@ -1,13 +1,6 @@
 package decide
 
-import (
-	"strconv"
-	"strings"
-
-	appsv1 "k8s.io/api/apps/v1"
-
-	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
-)
+import "github.com/sluice-rollouts/sluice/core/internal/rollout"
 
 // inWindow reports that the wanted revision is an earlier one, so recent that
 // going back to it skips the steps: its ReplicaSet was created before the
@@ -15,36 +8,16 @@ import (
 func (p *planner) inWindow() bool {
 	w := p.ro.Spec.RollbackWindow
 	if w == nil || w.Revisions <= 0 || p.newRS == nil || p.stableRS == nil ||
-		!begunBefore(p.newRS, p.stableRS) {
+		!rollout.BegunBefore(p.newRS, p.stableRS) {
 		return false
 	}
 	var between int32
 	for _, rs := range p.others {
-		if begunBefore(p.newRS, rs) && begunBefore(rs, p.stableRS) {
+		if rollout.BegunBefore(p.newRS, rs) && rollout.BegunBefore(rs, p.stableRS) {
 			between++
 		}
 	}
 	return between < w.Revisions
-}
-
-// begunBefore reports that the revision of a was started first. Timestamps have
-// whole seconds; within one, the number it was given first tells.
-func begunBefore(a, b *appsv1.ReplicaSet) bool {
-	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
-		return a.CreationTimestamp.Before(&b.CreationTimestamp)
-	}
-	first, second := firstRevision(a), firstRevision(b)
-	return first > 0 && first < second
-}
-
-// firstRevision is the number the ReplicaSet got when it was made; it gets a
-// higher one each time it is wanted again. 0 when it has none.
-func firstRevision(rs *appsv1.ReplicaSet) int {
-	history, _, _ := strings.Cut(rs.Annotations[v1alpha1.AnnotationRevisionHistory], ",")
-	if n, err := strconv.Atoi(history); err == nil && n > 0 {
-		return n
-	}
-	return revision(rs)
 }
 
 // hurried reports that what is left of the steps is skipped: full promotion was

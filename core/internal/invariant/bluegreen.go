@@ -72,7 +72,7 @@ func (c *checker) verdict(run *v1alpha1.RolloutAnalysisRunStatus) bool {
 // within the rollback window.
 func (c *checker) returns(rs *appsv1.ReplicaSet) bool {
 	stable := c.s.ByHash(c.s.Rollout.Status.StableRS)
-	if rs == nil || stable == nil || !rs.CreationTimestamp.Before(&stable.CreationTimestamp) {
+	if rs == nil || stable == nil || !rollout.BegunBefore(rs, stable) {
 		return false
 	}
 	return rs.Annotations[v1alpha1.AnnotationScaleDownDeadline] != "" || c.s.Rollout.Spec.RollbackWindow != nil

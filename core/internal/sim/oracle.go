@@ -29,12 +29,10 @@ type watcher struct {
 	// attempt grows with everything after which an analysis may be run anew.
 	attempt int
 	runs    map[string]int
-	// passed are the purposes of runs that succeeded, by name.
-	passed map[string]string
 }
 
 func newWatcher() watcher {
-	return watcher{carrying: map[string]bool{}, carried: map[string]time.Time{}, runs: map[string]int{}, passed: map[string]string{}}
+	return watcher{carrying: map[string]bool{}, carried: map[string]time.Time{}, runs: map[string]int{}}
 }
 
 // judge holds a committed write of the controller against the store and the

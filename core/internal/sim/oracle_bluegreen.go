@@ -150,10 +150,7 @@ func (w *World) succeeded(named *v1alpha1.RolloutAnalysisRunStatus, hash, kind s
 		return false
 	}
 	run := find[*v1alpha1.AnalysisRun](w.store.live, kindAnalysisRun, named.Name)
-	if run == nil { // the verdict of one that somebody deleted stays
-		return w.watch.passed[named.Name] == hash+"/"+kind
-	}
-	return run.Status.Phase == v1alpha1.AnalysisPhaseSuccessful &&
+	return run != nil && run.Status.Phase == v1alpha1.AnalysisPhaseSuccessful &&
 		run.Labels[v1alpha1.LabelPodTemplateHash] == hash && run.Labels[v1alpha1.LabelRolloutType] == kind
 }
 

@@ -151,9 +151,6 @@ func (w *World) finish(name string, phase v1alpha1.AnalysisPhase, message string
 	_, _ = w.store.update(byCluster, key{kindAnalysisRun, name}, "", func(obj object) {
 		if run := obj.(*v1alpha1.AnalysisRun); !run.Status.Phase.Completed() {
 			run.Status.Phase, run.Status.Message = phase, message
-			if phase == v1alpha1.AnalysisPhaseSuccessful {
-				w.watch.passed[name] = run.Labels[v1alpha1.LabelPodTemplateHash] + "/" + run.Labels[v1alpha1.LabelRolloutType]
-			}
 		}
 	})
 }
