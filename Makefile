@@ -53,6 +53,10 @@ test: control-plane ## Unit tests, conformance, a short simulation, tests on the
 # has run the others.
 FOREIGN = $(shell awk '/^func Test/ {sub(/[(][^)]*/, "", $$2); name = $$2} /Getenv\("SLUICE_E2E"\)/ {print name}' $$(git ls-files 'plugins/*_test.go' 'test/devcluster/*_test.go') | paste -sd '|')
 
+.PHONY: conformance
+conformance: ## Renew the conformance reports of the bundled routers (plugins/*/conformance*.yaml), which make test compares.
+	$(GO) test -count=1 -run ConformanceReport $(patsubst %/conformance.yaml,./%,$(wildcard plugins/*/conformance.yaml)) -args -update
+
 .PHONY: e2e
 e2e: require ## Tests against real data planes (MESH=0: no istiod; INGRESS=0: no ingress-nginx), the ways to install (INSTALLS=0: not), crashes (MINUTES=15), plugin faults, Node.js (NODEJS=0: not).
 	@$(GO) run ./test/devcluster/cmd/devcluster build control-plane traefik prometheus promtool $(if $(filter 0,$(MESH)),,istiod xdsclient) $(if $(filter 0,$(INGRESS)),,ingress-nginx)
