@@ -18,6 +18,8 @@ type StepPlugin interface {
 	// Generation differs for each process and configuration of the plugin.
 	Generation() string
 	Grant() rollout.Grant
+	// Validate is pure; its answer counts as Call's does.
+	Validate(ctx context.Context, target rollout.Target, config []byte, inputs []rollout.NeedResult) ([]rollout.Need, *rollout.Problem)
 	// Call has a deadline of its own. The answer counts when every need was
 	// among the inputs.
 	Call(ctx context.Context, ro *v1alpha1.Rollout, req rollout.StepCall, inputs []rollout.NeedResult) (plugins.StepReply, *rollout.Problem)
@@ -54,6 +56,9 @@ type stepDesk struct {
 	operation string
 	needs     []rollout.Need
 	flight    *flight
+	// seen identifies the objects its last answer was about.
+	seen   string
+	checks map[int32]*stepCheck
 }
 
 // NewSteps returns Steps that remember nothing yet.
@@ -78,7 +83,7 @@ func (s *Steps) Call(ctx context.Context, ro *v1alpha1.Rollout, call rollout.Ste
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if operation := string(call.Verb) + "/" + call.OperationID; d.operation != operation {
-		d.operation, d.needs = operation, nil
+		d.operation, d.needs, d.seen = operation, nil, ""
 	}
 	lane := s.Lanes.of(call.Plugin)
 	ctx, cancel := context.WithTimeout(ctx, lane.patience)
@@ -102,13 +107,7 @@ func (s *Steps) Call(ctx context.Context, ro *v1alpha1.Rollout, call rollout.Ste
 
 // call makes one call in the plugin's lane.
 func (s *Steps) call(ctx context.Context, lane *lane, d *stepDesk, plugin StepPlugin, ro *v1alpha1.Rollout, call rollout.StepCall, inputs []rollout.NeedResult) (plugins.StepReply, *rollout.Problem) {
-	basis := []any{d.operation, plugin.Generation(), string(call.Config), string(call.State)}
-	for _, in := range inputs {
-		basis = append(basis, needKey(in.Need), in.APIVersion)
-		for _, object := range in.Objects {
-			basis = append(basis, object.ResourceVersion)
-		}
-	}
+	basis := []any{d.operation, plugin.Generation(), string(call.Config), string(call.State), versions(inputs)}
 	_, key, _ := ParseSubscriber(d.subscriber)
 	got, late := ask(ctx, lane, &d.flight, digest(basis), func() { s.Ring(key) }, func(ctx context.Context) said[plugins.StepReply] {
 		reply, problem := plugin.Call(ctx, ro, call, inputs)
@@ -137,7 +136,7 @@ func (s *Steps) finish(ctx context.Context, ro *v1alpha1.Rollout, d *stepDesk, p
 			Class: rollout.ProblemUnavailable, Reason: string(rollout.HoldPluginUnavailable), Message: err.Error(),
 		}
 	}
-	d.needs = reply.Needs
+	d.needs, d.seen = reply.Needs, versions(inputs)
 	if reply.Answer.Phase != rollout.StepRunning {
 		d.operation, d.needs = "", nil
 		s.Objects.Forget(d.subscriber)
@@ -153,7 +152,7 @@ func (s *Steps) desk(ro *v1alpha1.Rollout) *stepDesk {
 	key := types.NamespacedName{Namespace: ro.Namespace, Name: ro.Name}
 	d := s.desks[key]
 	if d == nil || d.uid != ro.UID {
-		d = &stepDesk{uid: ro.UID, subscriber: Subscriber(v1alpha1.KindRollout, key, "step")}
+		d = &stepDesk{uid: ro.UID, checks: map[int32]*stepCheck{}, subscriber: Subscriber(v1alpha1.KindRollout, key, "step")}
 		s.desks[key] = d
 	}
 	return d
@@ -167,5 +166,6 @@ func (s *Steps) Forget(key types.NamespacedName) {
 	s.mu.Unlock()
 	if d != nil {
 		s.Objects.Forget(d.subscriber)
+		s.Objects.Forget(checkSubscriber(key))
 	}
 }

@@ -19,12 +19,21 @@ import (
 // stepper is a step plugin that writes the route its config names, and is done
 // when the route weighs 1.
 type stepper struct {
-	calls []rollout.StepCall
-	gate  chan struct{}
+	calls     []rollout.StepCall
+	validated int
+	gate      chan struct{}
 }
 
 func (*stepper) Generation() string   { return "1" }
 func (*stepper) Grant() rollout.Grant { return rollout.Grant{} }
+
+func (s *stepper) Validate(_ context.Context, _ rollout.Target, config []byte, _ []rollout.NeedResult) ([]rollout.Need, *rollout.Problem) {
+	s.validated++
+	if string(config) == `{"wrong":true}` {
+		return nil, &rollout.Problem{Class: rollout.ProblemInvalid, Path: "wrong", Message: "unknown field"}
+	}
+	return nil, nil
+}
 
 func (s *stepper) Call(_ context.Context, _ *v1alpha1.Rollout, req rollout.StepCall, inputs []rollout.NeedResult) (plugins.StepReply, *rollout.Problem) {
 	if s.gate != nil {
@@ -153,4 +162,33 @@ func TestALateStepIsNotRunTwice(t *testing.T) {
 	assert.Len(t, d.plugin.calls, 2)
 	d.Forget(key(ro))
 	assert.Empty(t, d.world.needed)
+}
+
+func TestTheConfigurationOfStepsIsCheckedOnce(t *testing.T) {
+	d, ro := newStepDesks(), shop(`{}`)
+	step := func(name, config string) v1alpha1.CanaryStep {
+		return v1alpha1.CanaryStep{Plugin: &v1alpha1.PluginStep{Name: name, Config: json.RawMessage(config)}}
+	}
+	ro.Spec.Strategy.Canary.Steps = []v1alpha1.CanaryStep{step("test/step", ""), step("test/off", `{"wrong":true}`), step("test/none", ""), step("test/step", `{"wrong":true}`)}
+	for range 3 {
+		problems := d.CheckSteps(context.Background(), ro)
+		require.Len(t, problems, 1)
+		refused := problems[3]
+		assert.Equal(t, "wrong: unknown field", refused.Error())
+		assert.Equal(t, 2, d.plugin.validated, "nothing has changed since")
+	}
+	ro.Spec.Strategy.Canary.Steps[3].Plugin.Config = json.RawMessage(`{}`)
+	assert.Empty(t, d.CheckSteps(context.Background(), ro))
+}
+
+func TestARunningStepHasSomethingNewToSee(t *testing.T) {
+	d, ro := newStepDesks(), shop(`{}`)
+	assert.False(t, d.StepObjectsChanged(ro))
+	_, problem := d.Call(context.Background(), ro, running())
+	require.Nil(t, problem)
+	ro.Status.Canary.StepPluginStatuses = []v1alpha1.StepPluginStatus{{Name: "test/step", Operation: "Run", Phase: v1alpha1.StepPluginPhaseRunning}}
+	assert.True(t, d.StepObjectsChanged(ro), "it is shown what became of its own write")
+	_, problem = d.Call(context.Background(), ro, running())
+	require.Nil(t, problem)
+	assert.False(t, d.StepObjectsChanged(ro), "it is done")
 }

@@ -90,7 +90,7 @@ func wire(o Options, cfg *rest.Config, mgr ctrl.Manager, counters *Metrics) (*wi
 	written := &observe.Written{}
 	reconciler := &Rollouts{
 		Reader:   mgr.GetCache(),
-		Observer: &observe.Observer{Reader: mgr.GetCache(), Routers: routers, Workloads: workloads, Live: mgr.GetAPIReader(), Providers: installed{host}, StepPlugins: installed{host}, Written: written},
+		Observer: &observe.Observer{Reader: mgr.GetCache(), Routers: routers, Workloads: workloads, Live: mgr.GetAPIReader(), Providers: installed{host}, StepPlugins: installed{host}, StepChecks: steps, Written: written},
 		Actor:    &act.Actor{Writer: mgr.GetClient(), Live: mgr.GetAPIReader(), Router: routers, Steps: steps, Memory: written},
 		Events:   recorder,
 		Metrics:  counters,

@@ -3,6 +3,7 @@ package decide
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -133,8 +134,16 @@ func (p *planner) call(e v1alpha1.StepPluginStatus, state json.RawMessage) {
 		return // held already
 	}
 	if at := nextCall(e); p.s.Now.Before(at) {
-		p.wake(at)
-		return
+		soon := at
+		if p.s.StepObjectsChanged && e.Phase == v1alpha1.StepPluginPhaseRunning {
+			// At most once a second, so that a step that changes its object in
+			// each answer does not spin.
+			soon = e.UpdatedAt.Add(time.Second)
+		}
+		if p.s.Now.Before(soon) {
+			p.wake(soon)
+			return
+		}
 	}
 	if e.Status != nil {
 		state = e.Status
@@ -198,5 +207,25 @@ func (p *planner) awaited() {
 		if problem.Retry > 0 {
 			p.wake(p.s.Now.Add(problem.Retry))
 		}
+	}
+	for _, index := range slices.Sorted(maps.Keys(p.s.StepProblems)) {
+		p.unchecked(index, p.s.StepProblems[index])
+	}
+}
+
+// unchecked holds the update while a plugin finds a step's configuration wrong,
+// or may not see what it needs to tell. A plugin that has not answered holds
+// nothing yet: its step does, when the update comes to it.
+func (p *planner) unchecked(index int32, problem rollout.Problem) {
+	if problem.Retry > 0 {
+		p.wake(p.s.Now.Add(problem.Retry))
+	}
+	switch problem.Class {
+	case rollout.ProblemInvalid:
+		p.invalid(fmt.Sprintf("spec.strategy.canary.steps[%d].plugin.config", index), "%s", problem.Error())
+	case rollout.ProblemRefused:
+		p.veto = true
+		p.hold(rollout.Hold{Reason: rollout.HoldReason(problem.Reason), What: problem.Message, Blocking: true,
+			EndedBy: "a change of the grant, the permission or the object the message names"})
 	}
 }

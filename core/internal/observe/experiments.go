@@ -35,8 +35,12 @@ func (o *Observer) experiments(ctx context.Context, s *rollout.Snapshot) error {
 }
 
 // stepPlugins notes which plugins of the steps cannot be asked.
-func (o *Observer) stepPlugins(_ context.Context, s *rollout.Snapshot) error {
+func (o *Observer) stepPlugins(ctx context.Context, s *rollout.Snapshot) error {
 	s.StepPlugins = map[string]rollout.Problem{}
+	if o.StepChecks != nil {
+		s.StepProblems = o.StepChecks.CheckSteps(ctx, s.Rollout)
+		s.StepObjectsChanged = o.StepChecks.StepObjectsChanged(s.Rollout)
+	}
 	if o.StepPlugins == nil {
 		return nil
 	}

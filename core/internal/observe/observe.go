@@ -56,6 +56,15 @@ type StepPlugins interface {
 	StepProblem(plugin string) *rollout.Problem
 }
 
+// StepChecks looks after the steps of plugins that are installed.
+type StepChecks interface {
+	// CheckSteps returns what the plugins say against the configuration of
+	// their steps, or why they have not said anything, by the step's index.
+	CheckSteps(ctx context.Context, ro *v1alpha1.Rollout) map[int32]rollout.Problem
+	// StepObjectsChanged reports that the running step has something new to see.
+	StepObjectsChanged(ro *v1alpha1.Rollout) bool
+}
+
 // Observer builds snapshots.
 type Observer struct {
 	// Reader is a cache with OwnerIndex; objects are shared, not copied.
@@ -68,7 +77,9 @@ type Observer struct {
 	Providers Providers
 	// StepPlugins is nil where there are none to be asked.
 	StepPlugins StepPlugins
-	Written     *Written
+	// StepChecks is nil where steps are not checked.
+	StepChecks StepChecks
+	Written    *Written
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }

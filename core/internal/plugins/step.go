@@ -3,6 +3,9 @@ package plugins
 import (
 	"context"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 	stepv1 "github.com/sluice-rollouts/sluice/sdk/proto/sluice/plugin/step/v1"
@@ -26,6 +29,28 @@ func (s *Step) Generation() string { return s.s.currentGeneration() }
 
 // Grant is Router.Grant.
 func (s *Step) Grant() rollout.Grant { return s.s.grant() }
+
+// Validate checks a step's configuration and does nothing. The answer is final
+// when every need it returns was among the inputs. A plugin without the method,
+// and one of Argo's protocol, which has no such question, finds nothing wrong.
+func (s *Step) Validate(ctx context.Context, target rollout.Target, config []byte, inputs []rollout.NeedResult) (needs []rollout.Need, problem *rollout.Problem) {
+	problem = s.s.call(ctx, KindStep, "Step/Validate", s.s.timing.validate,
+		func(ctx context.Context, i *instance) error {
+			if i.argo != nil {
+				return nil
+			}
+			answer, err := i.steps.Validate(ctx, &stepv1.ValidateRequest{Target: targetTo(target), Config: configTo(config), Inputs: inputsTo(inputs)})
+			if status.Code(err) == codes.Unimplemented {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			needs, err = needsFrom(answer.GetNeeds())
+			return err
+		})
+	return needs, problem
+}
 
 // Call runs, terminates or aborts. What a plugin has no capability for needs no
 // call: a step that cannot be terminated is left alone, and one that cannot be

@@ -47,6 +47,11 @@ type Snapshot struct {
 	// StepPlugins says, for each plugin that a step names, why it cannot be
 	// asked; an absent name can, or is switched off.
 	StepPlugins map[string]Problem
+	// StepProblems is what plugins say against the configuration of their
+	// steps, or why they could not say anything, by the step's index.
+	StepProblems map[int32]Problem
+	// StepObjectsChanged: the running step is asked again before it is due.
+	StepObjectsChanged bool
 }
 
 // TotalWeight is the weight that stands for all traffic; where the strategy has

@@ -1,0 +1,141 @@
+package controller
+
+import (
+	"context"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
+)
+
+// stepCheck is what a plugin says of the configuration of one step.
+type stepCheck struct {
+	question
+	flight *flight
+}
+
+func checkSubscriber(key types.NamespacedName) string {
+	return Subscriber(v1alpha1.KindRollout, key, "step-config")
+}
+
+// CheckSteps asks the plugins of all steps whether their configuration is right,
+// and returns what they say against it, by the step's index. What a plugin said
+// of the same configuration and objects is not asked again. Plugins that are not
+// installed, or switched off, are left out.
+func (s *Steps) CheckSteps(ctx context.Context, ro *v1alpha1.Rollout) map[int32]rollout.Problem {
+	if ro.Spec.Strategy.Canary == nil {
+		return nil
+	}
+	d := s.desk(ro)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var out map[int32]rollout.Problem
+	for i, step := range ro.Spec.Strategy.Canary.Steps {
+		index := int32(i) //nolint:gosec // a Rollout has far fewer steps
+		if step.Plugin == nil || s.Disabled(step.Plugin.Name) {
+			delete(d.checks, index)
+			continue
+		}
+		plugin, problem := s.Plugin(step.Plugin.Name)
+		if problem != nil {
+			continue
+		}
+		if d.checks[index] == nil {
+			d.checks[index] = &stepCheck{}
+		}
+		if problem := s.check(ctx, ro, d, d.checks[index], plugin, *step.Plugin); problem != nil {
+			if out == nil {
+				out = map[int32]rollout.Problem{}
+			}
+			out[index] = *problem
+		}
+	}
+	return out
+}
+
+func (s *Steps) check(ctx context.Context, ro *v1alpha1.Rollout, d *stepDesk, c *stepCheck, plugin StepPlugin, step v1alpha1.PluginStep) *rollout.Problem {
+	config, target := []byte(step.Config), rollout.Block{}.Target(ro)
+	if len(config) == 0 {
+		config = []byte("{}")
+	}
+	lane := s.Lanes.of(step.Name)
+	ctx, cancel := context.WithTimeout(ctx, lane.patience)
+	defer cancel()
+	key := types.NamespacedName{Namespace: ro.Namespace, Name: ro.Name}
+	for range maxRounds {
+		// The broker watches what the last call listed: that of all steps.
+		needs := c.needs
+		for _, other := range d.checks {
+			needs = unite(needs, other.needs)
+		}
+		inputs := s.Objects.Resolve(callerOf(ro), checkSubscriber(key), plugin.Grant(), needs)[:len(c.needs)]
+		if problem := unready(inputs); problem != nil {
+			return problem
+		}
+		fingerprint := func() string {
+			return digest([]any{step.Name, plugin.Generation(), string(config), target.Labels, versions(inputs)})
+		}
+		question := fingerprint()
+		if c.answered(question, time.Now()) {
+			return c.problem
+		}
+		got, late := ask(ctx, lane, &c.flight, question, func() { s.Ring(key) }, func(ctx context.Context) said[[]rollout.Need] {
+			needs, problem := plugin.Validate(ctx, target, config, inputs)
+			return said[[]rollout.Need]{needs, problem}
+		})
+		switch {
+		case late:
+			return asked(step.Name)
+		case got.problem != nil:
+			if class := got.problem.Class; class == rollout.ProblemInvalid || class == rollout.ProblemRefused {
+				got.problem.Retry = max(got.problem.Retry, refusalFor)
+				c.remember(fingerprint(), got.problem, time.Now(), got.problem.Retry)
+			}
+			return got.problem
+		case covered(got.answer, inputs):
+			// The call may have started the process: another generation by now.
+			c.remember(fingerprint(), nil, time.Now(), 0)
+			return nil
+		}
+		c.needs = got.answer
+	}
+	return restless(step.Name)
+}
+
+// StepObjectsChanged reports that an object which the running step looks at is
+// not what it was when the plugin answered last.
+func (s *Steps) StepObjectsChanged(ro *v1alpha1.Rollout) bool {
+	d := s.desk(ro)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.needs) == 0 || d.seen == "" || len(ro.Status.Canary.StepPluginStatuses) == 0 {
+		return false
+	}
+	for _, e := range ro.Status.Canary.StepPluginStatuses {
+		plugin, problem := s.Plugin(e.Name)
+		if !unfinishedStep(e) || problem != nil {
+			continue
+		}
+		inputs := s.Objects.Resolve(callerOf(ro), d.subscriber, plugin.Grant(), d.needs)
+		return unready(inputs) == nil && versions(inputs) != d.seen
+	}
+	return false
+}
+
+func unfinishedStep(e v1alpha1.StepPluginStatus) bool {
+	return !e.Disabled && e.Phase == v1alpha1.StepPluginPhaseRunning
+}
+
+// versions identifies the objects that inputs show.
+func versions(inputs []rollout.NeedResult) string {
+	var basis []any
+	for _, in := range inputs {
+		basis = append(basis, needKey(in.Need), in.APIVersion)
+		for _, object := range in.Objects {
+			basis = append(basis, object.ResourceVersion)
+		}
+	}
+	return digest(basis)
+}
