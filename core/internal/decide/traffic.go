@@ -185,7 +185,7 @@ func opRoute(r rollout.Router) rollout.OpID { return "route/" + rollout.OpID(r.P
 func (p *planner) mayRoute(r rollout.Router, weight int32) bool {
 	lowest, highest := int64(p.total), int64(0)
 	if len(r.Observation.Observed) == 0 {
-		lowest = 0 // nobody knows: what is asked for may be a raise
+		lowest, highest = 0, int64(p.total) // nobody knows: what is asked for may be a raise, or a return
 	}
 	for _, at := range r.Observation.Observed {
 		w := at.Traffic.Weight(rollout.RoleCanary)
