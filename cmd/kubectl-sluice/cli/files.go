@@ -5,8 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-
-	"github.com/spf13/cobra"
 )
 
 // manifestEndings are those of the files that are read of a folder, the same as
@@ -37,23 +35,4 @@ func expand(names []string) ([]string, error) {
 		}
 	}
 	return out, nil
-}
-
-// one wants the name of one thing, some those of one or more.
-func one(what string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) == 1 {
-			return nil
-		}
-		return usage("give the name of one %s; %d were given\nsee '%s --help'", what, len(args), cmd.CommandPath())
-	}
-}
-
-func some(what string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return nil
-		}
-		return usage("give the name of a %s\nsee '%s --help'", what, cmd.CommandPath())
-	}
 }

@@ -52,7 +52,7 @@ func (p *program) get() *cobra.Command {
 func (p *program) getKind(use string, aliases []string, short string, list func() client.ObjectList, obj func() client.Object) *cobra.Command {
 	var out output
 	var watching bool
-	cmd := &cobra.Command{Use: use, Aliases: aliases, Short: short, Args: one(strings.TrimSuffix(use, " NAME")), ValidArgsFunction: p.complete(list),
+	cmd := &cobra.Command{Use: use, Aliases: aliases, Short: short, Args: oneName(strings.TrimSuffix(use, " NAME")), ValidArgsFunction: p.complete(list),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := out.check(); err != nil {
 				return err

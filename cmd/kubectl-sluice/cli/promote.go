@@ -22,7 +22,7 @@ experiment) the step is skipped. A Rollout stopped with 'pause' is released.
 
 --full skips all steps, pauses and analyses that are left; pods still have to
 become available.`,
-		Args: some("rollout"), ValidArgsFunction: p.complete(rollouts),
+		Args: someNames("rollout"), ValidArgsFunction: p.complete(rollouts),
 		RunE: p.each(func(ctx context.Context, c *cluster, ro *v1alpha1.Rollout) (done string, err error) {
 			err = retrying(func() error {
 				if done != "" || err != nil {

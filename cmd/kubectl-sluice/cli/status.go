@@ -23,7 +23,7 @@ func (p *program) status() *cobra.Command {
 Exit codes: 0 Healthy (or Paused with --success-on-pause), 1 Degraded or any
 error, 3 --timeout is over. With --watch=false the state of this moment decides,
 and only Degraded is a failure.`,
-		Args: one("rollout"), ValidArgsFunction: p.complete(rollouts),
+		Args: oneName("rollout"), ValidArgsFunction: p.complete(rollouts),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := p.connect()
 			if err != nil {

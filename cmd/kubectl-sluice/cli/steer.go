@@ -39,7 +39,7 @@ func (p *program) abort() *cobra.Command {
 		Use:   "abort ROLLOUT...",
 		Short: "Give up the update: traffic and pods go back to the stable revision",
 		Long:  "Give up the update: traffic goes back to the stable revision first, then its Services, then the pods of the new one leave.\nThe Rollout stays Degraded until it is retried, or until its template is changed back (undo).",
-		Args:  some("rollout"), ValidArgsFunction: p.complete(rollouts),
+		Args:  someNames("rollout"), ValidArgsFunction: p.complete(rollouts),
 		RunE: p.each(func(ctx context.Context, c *cluster, ro *v1alpha1.Rollout) (string, error) {
 			return "aborted", c.patchStatus(ctx, ro, fields{"abort": true})
 		}),
@@ -49,7 +49,7 @@ func (p *program) abort() *cobra.Command {
 func (p *program) pause() *cobra.Command {
 	return &cobra.Command{
 		Use: "pause ROLLOUT...", Short: "Stop where it is; 'promote' goes on",
-		Args: some("rollout"), ValidArgsFunction: p.complete(rollouts),
+		Args: someNames("rollout"), ValidArgsFunction: p.complete(rollouts),
 		RunE: p.each(func(ctx context.Context, c *cluster, ro *v1alpha1.Rollout) (string, error) {
 			return "paused", c.patch(ctx, ro, fields{"spec": fields{"paused": true}})
 		}),
@@ -60,7 +60,7 @@ func (p *program) restart() *cobra.Command {
 	var in time.Duration
 	cmd := &cobra.Command{
 		Use: "restart ROLLOUT...", Short: "Replace the pods by new ones of the same revision, as availability allows",
-		Args: some("rollout"), ValidArgsFunction: p.complete(rollouts),
+		Args: someNames("rollout"), ValidArgsFunction: p.complete(rollouts),
 		RunE: p.each(func(ctx context.Context, c *cluster, ro *v1alpha1.Rollout) (string, error) {
 			// The field has whole seconds: rounded down it would spare the pods of this second.
 			at := time.Now().Add(in + time.Second - 1).UTC().Format(time.RFC3339)
@@ -78,7 +78,7 @@ func (p *program) retry() *cobra.Command {
 		}}
 	cmd.AddCommand(&cobra.Command{
 		Use: "rollout NAME...", Aliases: []string{"ro", "rollouts"}, Short: "Start an aborted update again from its first step",
-		Args: some("rollout"), ValidArgsFunction: p.complete(rollouts),
+		Args: someNames("rollout"), ValidArgsFunction: p.complete(rollouts),
 		RunE: p.each(func(ctx context.Context, c *cluster, ro *v1alpha1.Rollout) (string, error) {
 			if !ro.Status.Abort {
 				return "is not aborted; nothing to retry", nil
@@ -87,7 +87,7 @@ func (p *program) retry() *cobra.Command {
 		}),
 	}, &cobra.Command{
 		Use: "experiment NAME", Aliases: []string{"exp", "experiments"}, Short: "Run an experiment again from the beginning",
-		Args: one("experiment"), ValidArgsFunction: p.complete(experiments),
+		Args: oneName("experiment"), ValidArgsFunction: p.complete(experiments),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ex := &v1alpha1.Experiment{}
 			return p.one(cmd.Context(), args[0], ex, experiments(), func(c *cluster) (string, error) {
@@ -104,7 +104,7 @@ func (p *program) terminate() *cobra.Command {
 			return usage("say what: terminate analysisrun NAME, or terminate experiment NAME")
 		}}
 	sub := func(use string, aliases []string, short string, obj func() client.Object, list func() client.ObjectList) *cobra.Command {
-		return &cobra.Command{Use: use + " NAME", Aliases: aliases, Short: short, Args: one(use), ValidArgsFunction: p.complete(list),
+		return &cobra.Command{Use: use + " NAME", Aliases: aliases, Short: short, Args: oneName(use), ValidArgsFunction: p.complete(list),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				o := obj()
 				return p.one(cmd.Context(), args[0], o, list(), func(c *cluster) (string, error) {

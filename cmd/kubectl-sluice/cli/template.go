@@ -169,7 +169,7 @@ func (p *program) undo() *cobra.Command {
 	var to int
 	cmd := &cobra.Command{
 		Use: "undo ROLLOUT", Aliases: []string{"rollback"}, Short: "Go back to the pod template of an earlier revision",
-		Args: one("rollout"), ValidArgsFunction: p.complete(rollouts),
+		Args: oneName("rollout"), ValidArgsFunction: p.complete(rollouts),
 		RunE: func(cmd *cobra.Command, args []string) error { return p.undoTo(cmd.Context(), args[0], to) },
 	}
 	cmd.Flags().IntVar(&to, "to-revision", 0, "the revision to go back to; 0 is the one before the current one")

@@ -23,7 +23,7 @@ that blocks is the answer. The facts come from the status the controller wrote
 and from the live objects; traffic is what status says of it.
 
 The exit code is 0, whatever the answer is.`,
-		Args: one("rollout"), ValidArgsFunction: p.complete(rollouts),
+		Args: oneName("rollout"), ValidArgsFunction: p.complete(rollouts),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if out == "wide" || out == "name" {
 				return usage("-o %s shows nothing more; use json or yaml", out)
