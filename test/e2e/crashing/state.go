@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -32,12 +33,19 @@ func State(w stage.World) string {
 		image := rs.Spec.Template.Spec.Containers[0].Image
 		version := image[strings.LastIndex(image, ":")+1:]
 		alias = append(alias, rs.Labels[v1alpha1.LabelPodTemplateHash], version)
+		if ex := finished(w, rs); ex != "" && leaves(rs) {
+			out = append(out, fmt.Sprintf("ReplicaSet %s of %s is wound down, or has a deadline", version, ex))
+			continue
+		}
 		out = append(out, fmt.Sprintf("ReplicaSet %s wants %d, has %d, available %d, revision %s, deadline %v", version, *rs.Spec.Replicas,
 			rs.Status.Replicas, rs.Status.AvailableReplicas, rs.Annotations[v1alpha1.AnnotationRevision],
 			rs.Annotations[v1alpha1.AnnotationScaleDownDeadline] != ""))
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.Services)) {
 		svc := w.Services[name]
+		if ex := finished(w, svc); ex != "" && delayed(w, ex) {
+			continue // it goes with the pods
+		}
 		out = append(out, fmt.Sprintf("Service %s %s %s", name, text(svc.Spec.Selector), svc.Annotations[v1alpha1.AnnotationManagedBy]))
 	}
 	out = append(out, fmt.Sprintf("weight %d", w.Weight()), "rules "+text(w.Route.Spec.Rules))
@@ -47,6 +55,9 @@ func State(w stage.World) string {
 	for name, ex := range w.Experiments {
 		out = append(out, fmt.Sprintf("Experiment %s %s %s", name, ex.Status.Phase, ex.Status.Message))
 		for _, t := range ex.Status.TemplateStatuses {
+			if delayed(w, name) {
+				t.Replicas = 0
+			}
 			out = append(out, fmt.Sprintf("template %s of %s %s, has %d", t.Name, name, t.Status, t.Replicas))
 		}
 	}
@@ -55,6 +66,38 @@ func State(w stage.World) string {
 	}
 	slices.Sort(out)
 	return strings.Join(out, "\n")
+}
+
+// An experiment that is over keeps its pods for 30 seconds. A story ends with the
+// Rollout, before that or, on a slow machine, after it: both are the same state,
+// as long as what is left has a deadline.
+
+// finished is the Experiment that the object belongs to, "" when there is none
+// or it still runs.
+func finished(w stage.World, o metav1.Object) string {
+	ref := metav1.GetControllerOf(o)
+	if ref == nil || ref.Kind != "Experiment" {
+		return ""
+	}
+	if ex := w.Experiments[ref.Name]; ex == nil || !ex.Status.Phase.Completed() {
+		return ""
+	}
+	return ref.Name
+}
+
+// leaves: the ReplicaSet of a finished Experiment has gone or knows when it will.
+func leaves(rs *appsv1.ReplicaSet) bool {
+	return *rs.Spec.Replicas == 0 && rs.Status.Replicas == 0 || rs.Annotations[v1alpha1.AnnotationScaleDownDeadline] != ""
+}
+
+// delayed: the finished Experiment still waits for the deadline of a ReplicaSet.
+func delayed(w stage.World, experiment string) bool {
+	for _, rs := range w.Sets {
+		if finished(w, rs) == experiment && rs.Annotations[v1alpha1.AnnotationScaleDownDeadline] != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // measured counts the measurements of a run that has a number of them.
