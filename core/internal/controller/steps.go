@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -49,16 +50,29 @@ type Steps struct {
 
 // stepDesk is where the calls of one Rollout are made, one after the other.
 type stepDesk struct {
-	mu         sync.Mutex
-	uid        types.UID
+	mu     sync.Mutex
+	uid    types.UID
+	key    types.NamespacedName
+	flight *flight
+	talks  map[talkAbout]*stepTalk
+	checks map[int32]*stepCheck
+}
+
+// talkAbout tells the operations of a Rollout apart that may go on at the same
+// time.
+type talkAbout struct {
+	index int32
+	verb  rollout.StepVerb
+}
+
+// stepTalk is what is known of one operation since the controller started.
+type stepTalk struct {
 	subscriber string
-	// operation the needs belong to, with its verb.
+	// operation is the verb and the id.
 	operation string
 	needs     []rollout.Need
-	flight    *flight
-	// seen identifies the objects its last answer was about.
-	seen   string
-	checks map[int32]*stepCheck
+	// seen identifies the objects its last answer was about; "" before it.
+	seen string
 }
 
 // NewSteps returns Steps that remember nothing yet.
@@ -82,34 +96,49 @@ func (s *Steps) Call(ctx context.Context, ro *v1alpha1.Rollout, call rollout.Ste
 	d := s.desk(ro)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if operation := string(call.Verb) + "/" + call.OperationID; d.operation != operation {
-		d.operation, d.needs, d.seen = operation, nil, ""
-	}
+	t := s.talk(d, call)
 	lane := s.Lanes.of(call.Plugin)
 	ctx, cancel := context.WithTimeout(ctx, lane.patience)
 	defer cancel()
 	for range maxRounds {
-		inputs := s.Objects.Resolve(callerOf(ro), d.subscriber, plugin.Grant(), d.needs)
+		inputs := s.Objects.Resolve(callerOf(ro), t.subscriber, plugin.Grant(), t.needs)
 		if problem := unready(inputs); problem != nil {
 			return rollout.StepAnswer{}, problem
 		}
-		reply, problem := s.call(ctx, lane, d, plugin, ro, call, inputs)
+		reply, problem := s.call(ctx, lane, d, t, plugin, ro, call, inputs)
 		if problem != nil {
 			return rollout.StepAnswer{}, problem
 		}
 		if covered(reply.Needs, inputs) {
-			return s.finish(context.WithoutCancel(ctx), ro, d, plugin, inputs, reply)
+			return s.finish(context.WithoutCancel(ctx), ro, t, plugin, inputs, reply)
 		}
-		d.needs = reply.Needs
+		t.needs = reply.Needs
 	}
 	return rollout.StepAnswer{}, restless(call.Plugin)
 }
 
+// talk finds or begins the talk about the operation.
+func (s *Steps) talk(d *stepDesk, call rollout.StepCall) *stepTalk {
+	about, operation := talkAbout{call.Index, call.Verb}, string(call.Verb)+"/"+call.OperationID
+	if t := d.talks[about]; t == nil || t.operation != operation {
+		s.hangUp(d, about)
+		d.talks[about] = &stepTalk{operation: operation, subscriber: Subscriber(v1alpha1.KindRollout, d.key, fmt.Sprintf("step-%d-%s", call.Index, call.Verb))}
+	}
+	return d.talks[about]
+}
+
+// hangUp ends a talk; what it needed is watched no longer.
+func (s *Steps) hangUp(d *stepDesk, about talkAbout) {
+	if t := d.talks[about]; t != nil {
+		s.Objects.Forget(t.subscriber)
+		delete(d.talks, about)
+	}
+}
+
 // call makes one call in the plugin's lane.
-func (s *Steps) call(ctx context.Context, lane *lane, d *stepDesk, plugin StepPlugin, ro *v1alpha1.Rollout, call rollout.StepCall, inputs []rollout.NeedResult) (plugins.StepReply, *rollout.Problem) {
-	basis := []any{d.operation, plugin.Generation(), string(call.Config), string(call.State), versions(inputs)}
-	_, key, _ := ParseSubscriber(d.subscriber)
-	got, late := ask(ctx, lane, &d.flight, digest(basis), func() { s.Ring(key) }, func(ctx context.Context) said[plugins.StepReply] {
+func (s *Steps) call(ctx context.Context, lane *lane, d *stepDesk, t *stepTalk, plugin StepPlugin, ro *v1alpha1.Rollout, call rollout.StepCall, inputs []rollout.NeedResult) (plugins.StepReply, *rollout.Problem) {
+	basis := []any{t.operation, plugin.Generation(), string(call.Config), string(call.State), versions(inputs)}
+	got, late := ask(ctx, lane, &d.flight, digest(basis), func() { s.Ring(d.key) }, func(ctx context.Context) said[plugins.StepReply] {
 		reply, problem := plugin.Call(ctx, ro, call, inputs)
 		return said[plugins.StepReply]{reply, problem}
 	})
@@ -121,7 +150,7 @@ func (s *Steps) call(ctx context.Context, lane *lane, d *stepDesk, plugin StepPl
 
 // finish makes the writes of an answer. When they cannot be made the answer does
 // not count: the plugin learns what is there by being asked again.
-func (s *Steps) finish(ctx context.Context, ro *v1alpha1.Rollout, d *stepDesk, plugin StepPlugin, inputs []rollout.NeedResult, reply plugins.StepReply) (rollout.StepAnswer, *rollout.Problem) {
+func (s *Steps) finish(ctx context.Context, ro *v1alpha1.Rollout, t *stepTalk, plugin StepPlugin, inputs []rollout.NeedResult, reply plugins.StepReply) (rollout.StepAnswer, *rollout.Problem) {
 	err := s.Objects.Apply(ctx, callerOf(ro), plugin.Grant(), inputs, reply.Writes)
 	switch problem := (*rollout.Problem)(nil); {
 	case err == nil:
@@ -136,10 +165,11 @@ func (s *Steps) finish(ctx context.Context, ro *v1alpha1.Rollout, d *stepDesk, p
 			Class: rollout.ProblemUnavailable, Reason: string(rollout.HoldPluginUnavailable), Message: err.Error(),
 		}
 	}
-	d.needs, d.seen = reply.Needs, versions(inputs)
+	t.needs, t.seen = reply.Needs, versions(inputs)
 	if reply.Answer.Phase != rollout.StepRunning {
-		d.operation, d.needs = "", nil
-		s.Objects.Forget(d.subscriber)
+		// It may not be called again, or not for long.
+		t.needs, t.seen = nil, ""
+		s.Objects.Forget(t.subscriber)
 	}
 	return reply.Answer, nil
 }
@@ -152,7 +182,7 @@ func (s *Steps) desk(ro *v1alpha1.Rollout) *stepDesk {
 	key := types.NamespacedName{Namespace: ro.Namespace, Name: ro.Name}
 	d := s.desks[key]
 	if d == nil || d.uid != ro.UID {
-		d = &stepDesk{uid: ro.UID, checks: map[int32]*stepCheck{}, subscriber: Subscriber(v1alpha1.KindRollout, key, "step")}
+		d = &stepDesk{uid: ro.UID, key: key, checks: map[int32]*stepCheck{}, talks: map[talkAbout]*stepTalk{}}
 		s.desks[key] = d
 	}
 	return d
@@ -164,8 +194,13 @@ func (s *Steps) Forget(key types.NamespacedName) {
 	d := s.desks[key]
 	delete(s.desks, key)
 	s.mu.Unlock()
-	if d != nil {
-		s.Objects.Forget(d.subscriber)
-		s.Objects.Forget(checkSubscriber(key))
+	if d == nil {
+		return
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for about := range d.talks {
+		s.hangUp(d, about)
+	}
+	s.Objects.Forget(checkSubscriber(key))
 }

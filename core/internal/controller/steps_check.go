@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -104,28 +105,50 @@ func (s *Steps) check(ctx context.Context, ro *v1alpha1.Rollout, d *stepDesk, c 
 	return restless(step.Name)
 }
 
-// StepObjectsChanged reports that an object which the running step looks at is
-// not what it was when the plugin answered last.
+// StepObjectsChanged reports that an object which a running operation looks at is
+// not what it was when the plugin answered last, or that nobody knows what it
+// looks at: the controller has started since. It forgets operations that status
+// does not have any more.
 func (s *Steps) StepObjectsChanged(ro *v1alpha1.Rollout) bool {
 	d := s.desk(ro)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.needs) == 0 || d.seen == "" || len(ro.Status.Canary.StepPluginStatuses) == 0 {
-		return false
-	}
+	listed, changed := map[talkAbout]bool{}, false
 	for _, e := range ro.Status.Canary.StepPluginStatuses {
+		about := talkAbout{e.Index, rollout.StepVerb(e.Operation)}
+		listed[about] = true
 		plugin, problem := s.Plugin(e.Name)
-		if !unfinishedStep(e) || problem != nil {
+		if changed || problem != nil || !awaitedStep(ro, e) {
 			continue
 		}
-		inputs := s.Objects.Resolve(callerOf(ro), d.subscriber, plugin.Grant(), d.needs)
-		return unready(inputs) == nil && versions(inputs) != d.seen
+		t := d.talks[about]
+		if t == nil || t.seen == "" {
+			changed = true
+			continue
+		}
+		inputs := s.Objects.Resolve(callerOf(ro), t.subscriber, plugin.Grant(), t.needs)
+		changed = unready(inputs) == nil && versions(inputs) != t.seen
 	}
-	return false
+	for about := range d.talks {
+		if !listed[about] {
+			s.hangUp(d, about)
+		}
+	}
+	return changed
 }
 
-func unfinishedStep(e v1alpha1.StepPluginStatus) bool {
-	return !e.Disabled && e.Phase == v1alpha1.StepPluginPhaseRunning
+// awaitedStep: the plugin has said that the operation goes on, and no other one
+// ends it meanwhile.
+func awaitedStep(ro *v1alpha1.Rollout, e v1alpha1.StepPluginStatus) bool {
+	if e.Disabled || e.Phase != v1alpha1.StepPluginPhaseRunning || e.UpdatedAt == nil {
+		return false
+	}
+	if ro.Status.Abort {
+		return e.Operation == v1alpha1.StepPluginOperationAbort
+	}
+	return e.Operation != v1alpha1.StepPluginOperationRun || !slices.ContainsFunc(ro.Status.Canary.StepPluginStatuses, func(other v1alpha1.StepPluginStatus) bool {
+		return other.Index == e.Index && other.Operation != e.Operation
+	})
 }
 
 // versions identifies the objects that inputs show.

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
@@ -94,7 +95,7 @@ func newStepDesks() *stepDesks {
 }
 
 func running() rollout.StepCall {
-	return rollout.StepCall{Plugin: "test/step", Verb: rollout.StepRun, OperationID: "uid/abc/1/0", Config: json.RawMessage(`{}`)}
+	return rollout.StepCall{Plugin: "test/step", Index: 1, Verb: rollout.StepRun, OperationID: "uid/abc/1/0", Config: json.RawMessage(`{}`)}
 }
 
 func TestAStepSeesAndWritesObjects(t *testing.T) {
@@ -184,11 +185,36 @@ func TestTheConfigurationOfStepsIsCheckedOnce(t *testing.T) {
 func TestARunningStepHasSomethingNewToSee(t *testing.T) {
 	d, ro := newStepDesks(), shop(`{}`)
 	assert.False(t, d.StepObjectsChanged(ro))
+	at := metav1.Now()
+	ro.Status.Canary.StepPluginStatuses = []v1alpha1.StepPluginStatus{{Index: 1, Name: "test/step", Operation: "Run", Phase: v1alpha1.StepPluginPhaseRunning, UpdatedAt: &at}}
+	assert.True(t, d.StepObjectsChanged(ro), "what it looks at was known to the controller before this one")
 	_, problem := d.Call(context.Background(), ro, running())
 	require.Nil(t, problem)
-	ro.Status.Canary.StepPluginStatuses = []v1alpha1.StepPluginStatus{{Name: "test/step", Operation: "Run", Phase: v1alpha1.StepPluginPhaseRunning}}
 	assert.True(t, d.StepObjectsChanged(ro), "it is shown what became of its own write")
 	_, problem = d.Call(context.Background(), ro, running())
 	require.Nil(t, problem)
+	ro.Status.Canary.StepPluginStatuses[0].Phase = v1alpha1.StepPluginPhaseSuccessful
 	assert.False(t, d.StepObjectsChanged(ro), "it is done")
+}
+
+func TestStepsThatAreTakenBackAtTheSameTimeKeepTheirObjects(t *testing.T) {
+	d, ro := newStepDesks(), shop(`{}`)
+	at := metav1.Now()
+	first, second := running(), running()
+	first.Verb, second.Verb, second.Index, second.OperationID = rollout.StepAbort, rollout.StepAbort, 2, "uid/abc/2/0"
+	ro.Status.Abort = true
+	for _, call := range []rollout.StepCall{first, second} {
+		_, problem := d.Call(context.Background(), ro, call)
+		require.Nil(t, problem)
+		ro.Status.Canary.StepPluginStatuses = append(ro.Status.Canary.StepPluginStatuses,
+			v1alpha1.StepPluginStatus{Index: call.Index, Name: "test/step", Operation: "Run", Phase: v1alpha1.StepPluginPhaseRunning, UpdatedAt: &at},
+			v1alpha1.StepPluginStatus{Index: call.Index, Name: "test/step", Operation: "Abort", Phase: v1alpha1.StepPluginPhaseRunning, UpdatedAt: &at})
+		d.world.routes["web"].Weight = 0
+	}
+	assert.Len(t, d.world.needed, 2, "each watches its own")
+	assert.Len(t, d.plugin.calls, 4, "and has learned once what it needs")
+
+	ro.Status.Canary.StepPluginStatuses = nil // another attempt
+	assert.False(t, d.StepObjectsChanged(ro))
+	assert.Empty(t, d.world.needed)
 }

@@ -235,6 +235,7 @@ var groups = map[string]string{
 	"HTTPRoute": "gateway.networking.k8s.io/v1", "ReplicaSet": "apps/v1", "Service": "v1", "Pod": "v1",
 	"Ingress": "networking.k8s.io/v1", "TraefikService": "traefik.io/v1alpha1", "TrafficSplit": "split.smi-spec.io/v1alpha2",
 	"ApisixRoute": "apisix.apache.org/v2",
+	"Task":        "steps.example.com/v1",
 	"Deployment":  "apps/v1", "PodTemplate": "v1", "PodDisruptionBudget": "policy/v1",
 }
 
