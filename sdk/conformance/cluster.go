@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -306,6 +307,29 @@ func (c *cluster) snapshot() (map[string]string, error) {
 	}
 
 	return all, nil
+}
+
+// restored reports what differs from an earlier snapshot: an object that changed, is gone, or is left.
+func (c *cluster) restored(before map[string]string) error {
+	after, err := c.snapshot()
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		switch text, there := after[name]; {
+		case !there:
+			return fmt.Errorf("%s is gone", name)
+		case text != before[name]:
+			return fmt.Errorf("%s is\n%s\nand was\n%s", name, text, before[name])
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(after)) {
+		if _, there := before[name]; !there {
+			return fmt.Errorf("%s is left:\n%s", name, after[name])
+		}
+	}
+
+	return nil
 }
 
 // replace puts the objects of another time in place of today's, as a person with an old manifest would.
