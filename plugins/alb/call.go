@@ -100,55 +100,12 @@ func (c *call) claims(s steered) []trafficrouter.Claim {
 	return claims
 }
 
-// serviceView is what a target group has to know of a Service.
-type serviceView struct {
-	Spec struct {
-		Ports []struct {
-			Name string `json:"name"`
-			Port int32  `json:"port"`
-		} `json:"ports"`
-	} `json:"spec"`
-}
-
-// ports are those of experiments: their Services have the ports of the containers, which need not be those of the rollout's
-// Services.
+// ports are those of experiments.
 func (c *call) ports(in *objects.Inputs, wanted []share) (map[string]int32, error) {
-	need := func(name string) objects.Need {
-		return objects.Need{Kind: "Service", Versions: []string{"v1"}, Namespace: c.ingresses[0].need.Namespace, Name: name}
-	}
+	var services []string
 	for _, s := range wanted {
-		in.Want(need(s.service))
-	}
-	ports := map[string]int32{}
-	for _, s := range wanted {
-		found, err := objects.Get[serviceView](in, need(s.service))
-		if err != nil {
-			return nil, err
-		}
-		if ports[s.service], err = found.View.port(s.service, c.port); err != nil {
-			return nil, err
-		}
+		services = append(services, s.service)
 	}
 
-	return ports, nil
-}
-
-// port is the configured one if the Service has it, else the one called http, else the first.
-func (s serviceView) port(name string, usual int32) (int32, error) {
-	ports := s.Spec.Ports
-	if len(ports) == 0 {
-		return 0, plugin.Blocked("Service %q of the experiment has no port to send to: give the template's containers one", name)
-	}
-	for _, p := range ports {
-		if p.Port == usual {
-			return usual, nil
-		}
-	}
-	for _, p := range ports {
-		if p.Name == "http" {
-			return p.Port, nil
-		}
-	}
-
-	return ports[0].Port, nil
+	return trafficrouter.ExperimentPorts(in, c.ingresses[0].need.Namespace, services, c.port)
 }

@@ -1,13 +1,7 @@
 package main
 
 import (
-	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
-
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/sluice-rollouts/sluice/sdk/conformance"
 	"github.com/sluice-rollouts/sluice/sdk/objects"
@@ -20,25 +14,11 @@ func TestConformanceInThousandths(t *testing.T) {
 // The report of the suite is kept, so that what a version promises can be read without running it.
 func TestConformanceReport(t *testing.T) {
 	report, err := conformance.TrafficRouter(t.Context(), conformance.InProcess(info(), service()), fixture(t, 100))
-	require.NoError(t, err)
-	raw, err := report.YAML()
-	require.NoError(t, err)
-	const name = "conformance.yaml"
-	if *update {
-		require.NoError(t, os.WriteFile(name, raw, 0o600))
-	}
-	kept, err := os.ReadFile(name)
-	require.NoError(t, err)
-	assert.Equal(t, string(kept), string(raw), "go test -run ConformanceReport -update renews it")
-	assert.Empty(t, report.Failures())
+	conformance.TestKept(t, "conformance.yaml", *update, report, err)
 }
 
 func TestConformanceOfTheBinary(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "gatewayapi")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput()
-	require.NoError(t, err, string(out))
-
-	conformance.TestTrafficRouter(t, conformance.Binary(binary), alone(t, 100))
+	conformance.TestTrafficRouter(t, conformance.Built(t, "."), alone(t, 100))
 }
 
 // alone is one route only: what several add is in the report.

@@ -129,28 +129,14 @@ func (c *call) remarks(r steered) string {
 
 // ports gets the ports under which the Services of experiments are reached.
 func (c *call) ports(in *objects.Inputs, want trafficrouter.Traffic) (map[string]int32, error) {
-	ports := map[string]int32{}
-	needs := map[string]objects.Need{}
+	var services []string
 	for _, d := range want.Destinations {
 		if d.Role == trafficrouter.RoleExperiment {
-			needs[d.Service] = objects.Need{Kind: "Service", Versions: []string{"v1"}, Namespace: c.namespace, Name: d.Service}
-			in.Want(needs[d.Service])
-		}
-	}
-	if err := in.Missing(); err != nil {
-		return nil, err
-	}
-	for name, need := range needs {
-		service, err := objects.Get[serviceView](in, need)
-		if err != nil {
-			return nil, err
-		}
-		if ports[name], err = service.View.port(name, c.backendPort()); err != nil {
-			return nil, err
+			services = append(services, d.Service)
 		}
 	}
 
-	return ports, nil
+	return trafficrouter.ExperimentPorts(in, c.namespace, services, c.backendPort())
 }
 
 // backendPort is the port under which the routes reach the canary.

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"slices"
 
 	"github.com/sluice-rollouts/sluice/sdk/objects"
@@ -54,11 +53,7 @@ type owned struct {
 // readOwned finds what of a route is the rollout's. An annotation that does not decode is no record: then rules that bear
 // a managed name are reported, and left alone.
 func readOwned(o *objects.Typed[route], rollout string, names []string) owned {
-	own := owned{by: make([]string, len(o.View.Spec.Rules))}
-	records := map[string]record{}
-	if json.Unmarshal([]byte(o.View.Metadata.Annotations[recordKey]), &records) == nil {
-		own.record = records[rollout]
-	}
+	own := owned{record: objects.Record[record](o.Object, recordKey, rollout), by: make([]string, len(o.View.Spec.Rules))}
 	raw, _ := o.Value("spec", "rules")
 	trees, _ := raw.([]any)
 	for i, r := range o.View.Spec.Rules {
@@ -92,37 +87,13 @@ func (o owned) isMirror(rule int) bool {
 // empty says that nothing is recorded.
 func (r record) empty() bool { return len(r.Routes)+len(r.Services) == 0 && r.Session == "" }
 
-// setRecord replaces the rollout's record in the route, and leaves those of others.
-func setRecord(o *objects.Typed[route], rollout string, r record) error {
-	records := map[string]json.RawMessage{}
-	before := o.View.Metadata.Annotations[recordKey]
-	if before != "" && json.Unmarshal([]byte(before), &records) != nil {
-		records = map[string]json.RawMessage{}
-	}
-	delete(records, rollout)
-	if !r.empty() {
-		raw, err := json.Marshal(r)
-		if err != nil {
-			return fmt.Errorf("recording what is owned in %v: %w", o.Ref, err)
-		}
-		records[rollout] = raw
-	}
-	switch {
-	case len(records) > 0:
-		raw, err := json.Marshal(records)
-		if err != nil {
-			return fmt.Errorf("recording what is owned in %v: %w", o.Ref, err)
-		}
-		if string(raw) != before {
-			o.Set(string(raw), "metadata", "annotations", recordKey)
-		}
-	case before != "" && len(o.View.Metadata.Annotations) == 1:
-		o.Delete("metadata", "annotations") // The API server keeps no empty map either.
-	case before != "":
-		o.Delete("metadata", "annotations", recordKey)
+// keep replaces the rollout's record in the object, and leaves those of others.
+func (r record) keep(o *objects.Object, rollout string) error {
+	if r.empty() {
+		return objects.SetRecord(o, recordKey, rollout, nil)
 	}
 
-	return nil
+	return objects.SetRecord(o, recordKey, rollout, r)
 }
 
 // digest identifies the content of a rule, its name aside.

@@ -63,7 +63,7 @@ func (c *call) reach(r steered, want state) error {
 		left.Services = append(left.Services, e.service)
 	}
 
-	return setRecord(r.object, c.rollout, left)
+	return left.keep(r.object.Object, c.rollout)
 }
 
 // placed puts the rollout's own rules before the rules they were made from: where they are, if they are, and first of all

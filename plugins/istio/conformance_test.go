@@ -1,13 +1,7 @@
 package main
 
 import (
-	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
-
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/sluice-rollouts/sluice/sdk/conformance"
 )
@@ -17,26 +11,13 @@ func TestConformanceReport(t *testing.T) {
 	for name, fixture := range map[string]conformance.RouterFixture{"conformance.yaml": hosts(t), "conformance-subsets.yaml": subsetsFixture(t)} {
 		t.Run(name, func(t *testing.T) {
 			report, err := conformance.TrafficRouter(t.Context(), conformance.InProcess(info(), service()), fixture)
-			require.NoError(t, err)
-			assert.Empty(t, report.Failures())
-			raw, err := report.YAML()
-			require.NoError(t, err)
-			if *update {
-				require.NoError(t, os.WriteFile(name, raw, 0o600))
-			}
-			kept, err := os.ReadFile(name)
-			require.NoError(t, err)
-			assert.Equal(t, string(kept), string(raw), "go test -run ConformanceReport -update renews it")
+			conformance.TestKept(t, name, *update, report, err)
 		})
 	}
 }
 
 func TestConformanceOfTheBinary(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "istio")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput()
-	require.NoError(t, err, string(out))
-
-	conformance.TestTrafficRouter(t, conformance.Binary(binary), hosts(t))
+	conformance.TestTrafficRouter(t, conformance.Built(t, "."), hosts(t))
 }
 
 // hosts is a split between Services in routes of all protocols, beside routes and destinations of others.

@@ -69,7 +69,7 @@ func (c *call) reach(s steered, want state) error {
 		left.Services = append(left.Services, e.service)
 	}
 
-	return setRecord(s.object, c.rollout, left)
+	return left.keep(s.object.Object, c.rollout)
 }
 
 // setWeights edits the destinations of a route that does not split as wanted, adds those of experiments, and takes away

@@ -2,8 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"os/exec"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -27,10 +25,7 @@ func TestConformance(t *testing.T) {
 }
 
 func TestConformanceOfTheBinary(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "job")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput()
-	require.NoError(t, err, string(out))
-	conformance.TestMetricProvider(t, conformance.Binary(binary), fixture())
+	conformance.TestMetricProvider(t, conformance.Built(t, "."), fixture())
 }
 
 // fixture plays the Job controller: every Job succeeds.

@@ -47,7 +47,7 @@ func (s steered) reach(rollout string, want wanted) (*objects.Write, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := setRecord(o, s.object, rollout, serverRecord{want.routes, made}); err != nil {
+		if err := (serverRecord{want.routes, made}).keep(o, rollout); err != nil {
 			return nil, err
 		}
 	}

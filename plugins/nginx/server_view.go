@@ -170,48 +170,15 @@ type serverRecord struct {
 	Matches map[string][]json.RawMessage `json:"matches,omitempty"`
 }
 
-func recordsOf(o *objects.Typed[server]) map[string]json.RawMessage {
-	all := map[string]json.RawMessage{}
-	if json.Unmarshal([]byte(o.View.Metadata.Annotations[recordKey]), &all) != nil {
-		return map[string]json.RawMessage{}
-	}
-
-	return all
-}
-
 func readRecord(o *objects.Typed[server], rollout string) serverRecord {
-	var r serverRecord
-	if json.Unmarshal(recordsOf(o)[rollout], &r) != nil {
-		return serverRecord{}
-	}
-
-	return r
+	return objects.Record[serverRecord](o.Object, recordKey, rollout)
 }
 
-// setRecord replaces the rollout's record and leaves those of others. An annotation that becomes empty goes.
-func setRecord(o *objects.Object, view *objects.Typed[server], rollout string, r serverRecord) error {
-	all := recordsOf(view)
-	delete(all, rollout)
-	if len(r.Routes) > 0 {
-		raw, err := json.Marshal(r)
-		if err != nil {
-			return fmt.Errorf("recording what is owned in %v: %w", o.Ref, err)
-		}
-		all[rollout] = raw
-	}
-	_, had := view.View.Metadata.Annotations[recordKey]
-	switch {
-	case len(all) > 0:
-		raw, err := json.Marshal(all)
-		if err != nil {
-			return fmt.Errorf("recording what is owned in %v: %w", o.Ref, err)
-		}
-		o.Set(string(raw), "metadata", "annotations", recordKey)
-	case had && len(view.View.Metadata.Annotations) == 1:
-		o.Delete("metadata", "annotations") // The API server keeps no empty map either.
-	case had:
-		o.Delete("metadata", "annotations", recordKey)
+// keep replaces the rollout's record in the object, and leaves those of others.
+func (r serverRecord) keep(o *objects.Object, rollout string) error {
+	if len(r.Routes) == 0 {
+		return objects.SetRecord(o, recordKey, rollout, nil)
 	}
 
-	return nil
+	return objects.SetRecord(o, recordKey, rollout, r)
 }

@@ -3,11 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
-	"os/exec"
-	"path/filepath"
 	"testing"
-
-	"github.com/stretchr/testify/require"
 
 	"github.com/sluice-rollouts/sluice/sdk/conformance"
 	metricv1 "github.com/sluice-rollouts/sluice/sdk/proto/sluice/plugin/metricprovider/v1"
@@ -19,11 +15,7 @@ func TestConformance(t *testing.T) {
 }
 
 func TestConformanceOfTheBinary(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "prometheus")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput()
-	require.NoError(t, err, string(out))
-
-	conformance.TestMetricProvider(t, conformance.Binary(binary), fixture(t))
+	conformance.TestMetricProvider(t, conformance.Built(t, "."), fixture(t))
 }
 
 // fixture has no Unreachable: a Prometheus that cannot be reached is an Error measurement, as it is with Argo. A run that

@@ -1,13 +1,7 @@
 package main
 
 import (
-	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
-
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/sluice-rollouts/sluice/sdk/conformance"
 )
@@ -27,23 +21,9 @@ func fixture() conformance.RouterFixture {
 // The report of the suite is kept, so that what a version promises can be read without running it.
 func TestConformanceReport(t *testing.T) {
 	report, err := conformance.TrafficRouter(t.Context(), conformance.InProcess(info(), service()), fixture())
-	require.NoError(t, err)
-	assert.Empty(t, report.Failures())
-	raw, err := report.YAML()
-	require.NoError(t, err)
-	const name = "conformance.yaml"
-	if *update {
-		require.NoError(t, os.WriteFile(name, raw, 0o600))
-	}
-	kept, err := os.ReadFile(name)
-	require.NoError(t, err)
-	assert.Equal(t, string(kept), string(raw), "go test -run ConformanceReport -update renews it")
+	conformance.TestKept(t, "conformance.yaml", *update, report, err)
 }
 
 func TestConformanceOfTheBinary(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "smi")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput()
-	require.NoError(t, err, string(out))
-
-	conformance.TestTrafficRouter(t, conformance.Binary(binary), fixture())
+	conformance.TestTrafficRouter(t, conformance.Built(t, "."), fixture())
 }

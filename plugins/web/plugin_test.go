@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os/exec"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -249,10 +247,7 @@ func TestConformance(t *testing.T) {
 }
 
 func TestConformanceOfTheBinary(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "web")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput()
-	require.NoError(t, err, string(out))
-	conformance.TestMetricProvider(t, conformance.Binary(binary), fixture(t))
+	conformance.TestMetricProvider(t, conformance.Built(t, "."), fixture(t))
 }
 
 // fixture has no Unreachable: as with prometheus, nobody at the address is an Error measurement.

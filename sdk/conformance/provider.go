@@ -54,15 +54,7 @@ func TestMetricProvider(t *testing.T, launch Launcher, fixture ProviderFixture) 
 
 // MetricProvider runs the suite. An error means that the suite could not run; what the plugin does wrong is in the report.
 func MetricProvider(ctx context.Context, launch Launcher, fixture ProviderFixture) (Report, error) {
-	if fixture.Target.Name == "" {
-		fixture.Target.Name = "web-analysis"
-	}
-	if fixture.Target.Namespace == "" {
-		fixture.Target.Namespace = "shop"
-	}
-	if fixture.Target.UID == "" {
-		fixture.Target.UID = "run-uid"
-	}
+	fixture.Target = named(fixture.Target, "web-analysis", "run-uid")
 	guessed := fixture.Config == ""
 	fixture.Config = orEmpty(fixture.Config)
 	conn, err := launch(ctx)
@@ -89,10 +81,7 @@ func MetricProvider(ctx context.Context, launch Launcher, fixture ProviderFixtur
 	if guessed {
 		unfit = refusal(suite.validate(ctx, fixture.Config))
 	}
-	report := Report{Plugin: described.GetName(), Version: described.GetVersion(), Service: service}
-	for _, capability := range answer.GetCapabilities() {
-		report.Capabilities = append(report.Capabilities, capability.String())
-	}
+	report := newReport(described, service, answer.GetCapabilities())
 	report.Results = runChecks(ctx, conn, suite, unfit, providerChecks())
 
 	return report, nil

@@ -20,6 +20,9 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/sluice-rollouts/sluice/sdk/plugin"
+	lifecyclev1 "github.com/sluice-rollouts/sluice/sdk/proto/sluice/plugin/lifecycle/v1"
 )
 
 // Status is how a case ended.
@@ -125,6 +128,25 @@ func runChecks[S any](ctx context.Context, conn *Connection, suite S, unfit stri
 	}
 
 	return results
+}
+
+// newReport is about a service of the plugin, without results.
+func newReport[C fmt.Stringer](described *lifecyclev1.DescribeResponse, service string, capabilities []C) Report {
+	report := Report{Plugin: described.GetName(), Version: described.GetVersion(), Service: service}
+	for _, capability := range capabilities {
+		report.Capabilities = append(report.Capabilities, capability.String())
+	}
+
+	return report
+}
+
+// named gives a target of a fixture what it does not say itself.
+func named(target plugin.Target, name, uid string) plugin.Target {
+	target.Name = cmp.Or(target.Name, name)
+	target.Namespace = cmp.Or(target.Namespace, "shop")
+	target.UID = cmp.Or(target.UID, uid)
+
+	return target
 }
 
 // show turns a report into subtests.

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -82,31 +83,16 @@ func TrafficRouter(ctx context.Context, launch Launcher, fixture RouterFixture) 
 	if guessed {
 		unfit = suite.unfit(ctx)
 	}
-	report := Report{Plugin: described.GetName(), Version: described.GetVersion(), Service: service}
-	for _, capability := range answer.GetCapabilities() {
-		report.Capabilities = append(report.Capabilities, capability.String())
-	}
+	report := newReport(described, service, answer.GetCapabilities())
 	report.Results = runChecks(ctx, conn, suite, unfit, routerChecks())
 
 	return report, nil
 }
 
 func (f RouterFixture) withDefaults() RouterFixture {
-	defaults := plugin.Target{
-		Namespace: "shop", Name: "web", UID: "rollout-uid", Generation: 1,
-		StableService: "web-stable", CanaryService: "web-canary",
-	}
-	for field, value := range map[*string]string{
-		&f.Target.Namespace:     defaults.Namespace,
-		&f.Target.Name:          defaults.Name,
-		&f.Target.UID:           defaults.UID,
-		&f.Target.StableService: defaults.StableService,
-		&f.Target.CanaryService: defaults.CanaryService,
-	} {
-		if *field == "" {
-			*field = value
-		}
-	}
+	f.Target = named(f.Target, "web", "rollout-uid")
+	f.Target.StableService = cmp.Or(f.Target.StableService, "web-stable")
+	f.Target.CanaryService = cmp.Or(f.Target.CanaryService, "web-canary")
 	if f.Config == "" {
 		f.Config = emptyBlock
 		if f.Objects == nil {

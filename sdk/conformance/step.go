@@ -52,15 +52,7 @@ func TestStep(t *testing.T, launch Launcher, fixture StepFixture) {
 
 // Step runs the suite. An error means that the suite could not run; what the plugin does wrong is in the report.
 func Step(ctx context.Context, launch Launcher, fixture StepFixture) (Report, error) {
-	if fixture.Target.Name == "" {
-		fixture.Target.Name = "web"
-	}
-	if fixture.Target.Namespace == "" {
-		fixture.Target.Namespace = "shop"
-	}
-	if fixture.Target.UID == "" {
-		fixture.Target.UID = "rollout-uid"
-	}
+	fixture.Target = named(fixture.Target, "web", "rollout-uid")
 	guessed := fixture.Config == ""
 	fixture.Config = orEmpty(fixture.Config)
 	conn, err := launch(ctx)
@@ -87,10 +79,7 @@ func Step(ctx context.Context, launch Launcher, fixture StepFixture) (Report, er
 	if guessed {
 		unfit = refusal(suite.validate(ctx, fixture.Config))
 	}
-	report := Report{Plugin: described.GetName(), Version: described.GetVersion(), Service: service}
-	for _, capability := range answer.GetCapabilities() {
-		report.Capabilities = append(report.Capabilities, capability.String())
-	}
+	report := newReport(described, service, answer.GetCapabilities())
 	report.Results = runChecks(ctx, conn, suite, unfit, stepChecks())
 
 	return report, nil

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -21,11 +19,7 @@ func TestConformance(t *testing.T) {
 }
 
 func TestConformanceOfTheBinary(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "json-metrics")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("building: %v\n%s", err, out)
-	}
-	conformance.TestPlugin(t, conformance.Binary(binary), fixtures(t))
+	conformance.TestPlugin(t, conformance.Built(t, "."), fixtures(t))
 }
 
 func fixtures(t *testing.T) conformance.Fixtures {

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"os/exec"
-	"path/filepath"
 	"testing"
 
 	"github.com/sluice-rollouts/sluice/sdk/conformance"
@@ -17,11 +15,7 @@ func TestConformance(t *testing.T) {
 }
 
 func TestConformanceOfTheBinary(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "mesh-router")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("building: %v\n%s", err, out)
-	}
-	conformance.TestPlugin(t, conformance.Binary(binary), fixtures(t))
+	conformance.TestPlugin(t, conformance.Built(t, "."), fixtures(t))
 }
 
 func fixtures(t *testing.T) conformance.Fixtures {
