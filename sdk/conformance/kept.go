@@ -84,12 +84,12 @@ func (s *routerSession) part(ctx context.Context, st state) ([]*routerv1.Claim, 
 func (s *routerSession) untouched(ctx context.Context, st state) error {
 	s.turn(s.suite.fixture.Shorter)
 	s.releasing = false
-	writes, err := s.route(ctx, st.traffic.Proto(), false)
+	stage, err := s.route(ctx, st.traffic.Proto(), false)
 	if err != nil {
 		return fmt.Errorf("with the shorter block, after the rest was released: %w", err)
 	}
-	if len(writes) > 0 {
-		return fmt.Errorf("the release of the rest has undone what is kept: it is written again, %s", writes[0].GetJson())
+	if len(stage.GetWrites()) > 0 {
+		return fmt.Errorf("the release of the rest has undone what is kept: it is written again, %s", stage.GetWrites()[0].GetJson())
 	}
 	again, err := s.observe(ctx)
 	if err != nil {

@@ -136,12 +136,12 @@ func checkNoop(ctx context.Context, s *routerSuite) error {
 			return fmt.Errorf("to %q: %w", st.name, err)
 		}
 		for n := range 3 {
-			writes, err := session.route(ctx, st.traffic.Proto(), false)
+			stage, err := session.route(ctx, st.traffic.Proto(), false)
 			if err != nil {
 				return fmt.Errorf("%q, repeated: %w", st.name, err)
 			}
-			if len(writes) > 0 {
-				return fmt.Errorf("%q, repetition %d: writes %s", st.name, n+1, writes[0].GetJson())
+			if len(stage.GetWrites()) > 0 {
+				return fmt.Errorf("%q, repetition %d: writes %s", st.name, n+1, stage.GetWrites()[0].GetJson())
 			}
 		}
 	}
@@ -259,12 +259,12 @@ func checkRelease(ctx context.Context, s *routerSuite) error {
 		if err := session.cluster.restored(before); err != nil {
 			return fmt.Errorf("released from %q, %w", st.name, err)
 		}
-		writes, err := session.route(ctx, s.weights(0).Proto(), true)
+		stage, err := session.route(ctx, s.weights(0).Proto(), true)
 		if err != nil {
 			return fmt.Errorf("releasing again: %w", err)
 		}
-		if len(writes) > 0 {
-			return fmt.Errorf("released from %q, a second release writes %s", st.name, writes[0].GetJson())
+		if len(stage.GetWrites()) > 0 {
+			return fmt.Errorf("released from %q, a second release writes %s", st.name, stage.GetWrites()[0].GetJson())
 		}
 	}
 
@@ -286,9 +286,9 @@ func checkSums(ctx context.Context, s *routerSuite) error {
 		for i, weight := range weights {
 			traffic.GetDestinations()[i].Weight = weight
 		}
-		writes, err := session.route(ctx, traffic, false)
+		stage, err := session.route(ctx, traffic, false)
 		if !isInvalid(err) {
-			return fmt.Errorf("%s (%v): want INVALID_ARGUMENT, got %d writes and %w", name, weights, len(writes), orNil(err))
+			return fmt.Errorf("%s (%v): want INVALID_ARGUMENT, got %d writes and %w", name, weights, len(stage.GetWrites()), orNil(err))
 		}
 	}
 

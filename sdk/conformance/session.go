@@ -120,8 +120,8 @@ func (s *routerSession) observeRequest(inputs []*typesv1.NeedResult) *routerv1.O
 	}
 }
 
-// route asks for one stage and returns its writes.
-func (s *routerSession) route(ctx context.Context, traffic *routerv1.Traffic, release bool) ([]*typesv1.Write, error) {
+// route asks for one stage.
+func (s *routerSession) route(ctx context.Context, traffic *routerv1.Traffic, release bool) (*routerv1.RouteResponse, error) {
 	req := &routerv1.RouteRequest{
 		Target: s.target, Config: rawConfig(s.block), OperationId: "conformance",
 		Intent: &routerv1.RouteRequest_Desired{Desired: traffic},
@@ -129,11 +129,11 @@ func (s *routerSession) route(ctx context.Context, traffic *routerv1.Traffic, re
 	if release {
 		req.Intent = &routerv1.RouteRequest_Release{Release: &routerv1.Release{Traffic: traffic, Kept: s.kept}}
 	}
-	var writes []*typesv1.Write
+	var stage *routerv1.RouteResponse
 	err := feed(s.cluster, &s.needs, func(inputs []*typesv1.NeedResult) ([]*typesv1.Need, error) {
 		req.Inputs = inputs
 		answer, err := s.client.Route(ctx, req)
-		writes = answer.GetWrites()
+		stage = answer
 
 		return answer.GetNeeds(), err
 	})
@@ -141,17 +141,44 @@ func (s *routerSession) route(ctx context.Context, traffic *routerv1.Traffic, re
 		return nil, fmt.Errorf("routing: %w", err)
 	}
 
-	return writes, nil
+	return stage, nil
 }
 
 // stage asks for one stage and applies it. It returns the number of writes.
 func (s *routerSession) stage(ctx context.Context, traffic *routerv1.Traffic, release bool) (int, error) {
-	writes, err := s.route(ctx, traffic, release)
+	stage, err := s.route(ctx, traffic, release)
 	if err != nil {
 		return 0, err
 	}
 
-	return len(writes), s.cluster.apply(s.target.GetNamespace(), s.target.GetUid(), writes)
+	return len(stage.GetWrites()), s.cluster.apply(s.target.GetNamespace(), s.target.GetUid(), stage.GetWrites())
+}
+
+// settleUnseen is settle for a router that does not observe: it says in each stage whether the data plane follows, and the
+// core asks the same again while it does not.
+func (s *routerSession) settleUnseen(ctx context.Context, want *routerv1.Traffic, release bool) error {
+	for range maxStages {
+		stage, err := s.route(ctx, want, release)
+		if err != nil {
+			return err
+		}
+		if err := s.cluster.apply(s.target.GetNamespace(), s.target.GetUid(), stage.GetWrites()); err != nil {
+			return err
+		}
+		switch convergence := stage.GetConvergence(); {
+		case convergence == routerv1.Convergence_CONVERGENCE_DONE && len(stage.GetWrites()) > 0:
+			return errors.New("convergence is DONE beside writes, which nobody has seen yet")
+		case convergence != routerv1.Convergence_CONVERGENCE_PENDING:
+			return nil
+		}
+		if s.suite.fixture.Converge != nil {
+			if err := s.cluster.converge(s.suite.fixture.Converge); err != nil {
+				return err
+			}
+		}
+	}
+
+	return fmt.Errorf("convergence is PENDING after the same was asked for %d times", maxStages)
 }
 
 // settle brings about traffic, stage by stage, as the core does: observe, route if something differs, wait for the data
@@ -160,9 +187,7 @@ func (s *routerSession) settle(ctx context.Context, traffic trafficrouter.Traffi
 	want := traffic.Proto()
 	s.releasing = release
 	if !s.suite.can(routerv1.Capability_CAPABILITY_OBSERVE) {
-		_, err := s.stage(ctx, want, release)
-
-		return err
+		return s.settleUnseen(ctx, want, release)
 	}
 	for range maxStages {
 		seen, err := s.observe(ctx)

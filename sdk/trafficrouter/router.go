@@ -33,7 +33,8 @@ type Router interface {
 }
 
 // Observer is implemented by routers that can tell what is there; CAPABILITY_OBSERVE. Without it the core assumes the
-// worse of what it asked for and what was acknowledged, and notices no edits by others.
+// worse of what it asked for and what was acknowledged, and notices no edits by others; whether the data plane follows is
+// in each Stage.
 type Observer interface {
 	// Observe says what traffic the objects route now. It has no effects.
 	Observe(ctx context.Context, req *ObserveRequest) (*Observation, error)
@@ -196,4 +197,7 @@ type Stage struct {
 	Writes []objects.Write
 	// Message is for people, such as which stage follows.
 	Message string
+	// Convergence of the traffic that was asked for, from a router that is no Observer. While it is Pending the same is
+	// asked for again, under the same operation ID. Zero: the data plane does not report.
+	Convergence Convergence
 }

@@ -234,9 +234,10 @@ func (s *server) Route(ctx context.Context, in *routerv1.RouteRequest) (*routerv
 	}
 
 	return &routerv1.RouteResponse{
-		Needs:   inputs.Needs(false),
-		Writes:  objects.Protos(stage.Writes),
-		Message: stage.Message,
+		Needs:       inputs.Needs(false),
+		Writes:      objects.Protos(stage.Writes),
+		Message:     stage.Message,
+		Convergence: convergenceProto(stage.Convergence),
 	}, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
@@ -160,12 +161,12 @@ func (r *Routers) asking(ctx context.Context, m *memo, plugin RouterPlugin, ro *
 // the plugin's or the broker's refusal. The convergence is what a router
 // without OBSERVE says of its data plane, "" when it says nothing.
 func (r *Routers) Route(ctx context.Context, ro *v1alpha1.Rollout, op rollout.RouteTraffic) (rollout.Convergence, error) {
-	return r.act(ctx, ro, op.Router, rollout.RouteRequest{Desired: &op.Desired, OperationID: string(op.ID()), Verify: op.Verify})
+	return r.act(ctx, ro, op.Router, rollout.RouteRequest{Desired: &op.Desired, Verify: op.Verify})
 }
 
 // Release is Route towards leaving nothing behind.
 func (r *Routers) Release(ctx context.Context, ro *v1alpha1.Rollout, op rollout.ReleaseTraffic) error {
-	_, err := r.act(ctx, ro, op.Router, rollout.RouteRequest{Release: &op.Release, OperationID: string(op.ID())})
+	_, err := r.act(ctx, ro, op.Router, rollout.RouteRequest{Release: &op.Release})
 	return err
 }
 
@@ -195,6 +196,7 @@ func (r *Routers) act(ctx context.Context, ro *v1alpha1.Rollout, router rollout.
 		release.Kept = block.Kept
 		req.Release = &release
 	}
+	req.OperationID = operationOf(ro, block, req)
 	answer, problem := ask.route(waiting, req, router.Observation.Fingerprint)
 	if problem != nil {
 		return "", problem
@@ -205,6 +207,19 @@ func (r *Routers) act(ctx context.Context, ro *v1alpha1.Rollout, router rollout.
 		return "", again(ro, "router "+router.Plugin+" has to see more objects")
 	}
 	return answer.Convergence, r.Objects.Apply(ctx, ask.caller(), plugin.Grant(), inputs, answer.Writes)
+}
+
+// operationOf is the same as long as the same is asked of the same router since
+// the same intent was recorded: a weight that is asked for once more later is
+// another operation.
+func operationOf(ro *v1alpha1.Rollout, block rollout.Block, req rollout.RouteRequest) string {
+	var since *metav1.Time
+	for _, e := range ro.Status.Canary.Routers {
+		if e.Plugin == block.Plugin && rollout.SameConfig(e.Config, block.Config) && block.Releasing == (e.Phase == v1alpha1.RouterReleasing) {
+			since = e.Since
+		}
+	}
+	return string(ro.UID) + "/" + digest([]any{block.Plugin, string(block.Config), block.Releasing, since, req.Desired, req.Release})[:16]
 }
 
 // Forget drops everything remembered for a Rollout that is gone. Unknown ones

@@ -2,12 +2,14 @@ package controller
 
 import (
 	"context"
+	"encoding/json"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
@@ -141,12 +143,28 @@ func TestAPluginThatNeverHasEnoughIsRefused(t *testing.T) {
 	assert.Contains(t, got.Problem.Message, "plugin test/router asked for other objects in each of 4 answers")
 }
 
+func TestEachIntentIsAnOperationOfItsOwn(t *testing.T) {
+	ro := shop(`{"routes":["web"]}`)
+	asked := func(weight int32, intended time.Time) string {
+		b, ro := newBench("web"), ro.DeepCopy()
+		since := metav1.NewTime(intended)
+		ro.Status.Canary.Routers = []v1alpha1.RouterStatus{{Plugin: "test/router", Config: json.RawMessage(`{"routes":["web"]}`), Since: &since}}
+		require.NoError(t, b.routed(ro, desire(b.observeOne(ro), weight)))
+		return b.plugin.lastRouted.OperationID
+	}
+	now := time.Unix(1_700_000_000, 0)
+	first := asked(10, now)
+	assert.Contains(t, first, string(ro.UID))
+	assert.Equal(t, first, asked(10, now), "the same again: nobody knows what came of it")
+	assert.NotEqual(t, first, asked(20, now.Add(time.Second)))
+	assert.NotEqual(t, first, asked(10, now.Add(time.Minute)), "back at 10 after something else")
+}
+
 func TestRoutingWritesWhatWasObserved(t *testing.T) {
 	b, ro := newBench("web"), shop(`{"routes":["web"]}`)
 	observed := b.observeOne(ro)
 	require.NoError(t, b.routed(ro, desire(observed, 10)))
 	assert.EqualValues(t, 10, b.world.routes["web"].Weight)
-	assert.Equal(t, "route", b.plugin.lastRouted.OperationID)
 	assert.Equal(t, b.plugin.lastObserved.Inputs, b.plugin.lastRouted.Inputs, "with exactly the inputs of the observation")
 	assert.Equal(t, "stable", b.plugin.lastRouted.Target.StableService)
 

@@ -116,8 +116,13 @@ func (r *Router) Route(ctx context.Context, req rollout.RouteRequest) (out rollo
 			if out.Needs, err = needsFrom(answer.GetNeeds()); err != nil {
 				return err
 			}
-			out.Writes, err = writesFrom(answer.GetWrites())
-			return err
+			if out.Writes, err = writesFrom(answer.GetWrites()); err != nil {
+				return err
+			}
+			if !i.router.Observe {
+				out.Convergence = routeConvergence(answer)
+			}
+			return nil
 		})
 	if problem != nil {
 		return rollout.RouteAnswer{}, problem

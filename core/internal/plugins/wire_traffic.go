@@ -171,6 +171,18 @@ func observationFrom(a *trafficrouterv1.ObserveResponse, req rollout.ObserveRequ
 	return o, err
 }
 
+// routeConvergence is what a router that cannot observe says with Route. What is
+// written now is taken over later; what the host cannot read holds.
+func routeConvergence(a *trafficrouterv1.RouteResponse) rollout.Convergence {
+	switch c := a.GetConvergence(); {
+	case c == trafficrouterv1.Convergence_CONVERGENCE_UNSPECIFIED, c == trafficrouterv1.Convergence_CONVERGENCE_UNKNOWN:
+		return ""
+	case c == trafficrouterv1.Convergence_CONVERGENCE_DONE && len(a.GetWrites()) == 0:
+		return rollout.ConvergenceDone
+	}
+	return rollout.ConvergencePending
+}
+
 func claimsFrom(claims []*trafficrouterv1.Claim) ([]rollout.Claim, error) {
 	if len(claims) > maxClaims {
 		return nil, broken("it claims %d backends, more than %d", len(claims), maxClaims)

@@ -953,7 +953,11 @@ type RouteResponse struct {
 	// What to write, in this order; the host stops at the first that fails.
 	Writes []*v1.Write `protobuf:"bytes,2,rep,name=writes,proto3" json:"writes,omitempty"`
 	// A sentence for people, such as which stage follows. Empty: nothing to say.
-	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// Only from a router without OBSERVE: whether the data plane serves the desired traffic. While PENDING the host asks
+	// again every 10 s, under the same operation_id, and nothing goes on; also taken for PENDING is DONE beside writes.
+	// UNSPECIFIED and UNKNOWN: the data plane does not report, and the core proceeds. Since v0.1.
+	Convergence   Convergence `protobuf:"varint,4,opt,name=convergence,proto3,enum=sluice.plugin.trafficrouter.v1.Convergence" json:"convergence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1007,6 +1011,13 @@ func (x *RouteResponse) GetMessage() string {
 		return x.Message
 	}
 	return ""
+}
+
+func (x *RouteResponse) GetConvergence() Convergence {
+	if x != nil {
+		return x.Convergence
+	}
+	return Convergence_CONVERGENCE_UNSPECIFIED
 }
 
 var File_sluice_plugin_trafficrouter_v1_trafficrouter_proto protoreflect.FileDescriptor
@@ -1063,11 +1074,12 @@ const file_sluice_plugin_trafficrouter_v1_trafficrouter_proto_rawDesc = "" +
 	"\arelease\x18\x04 \x01(\v2'.sluice.plugin.trafficrouter.v1.ReleaseH\x00R\arelease\x12:\n" +
 	"\x06inputs\x18\x05 \x03(\v2\".sluice.plugin.types.v1.NeedResultR\x06inputs\x12!\n" +
 	"\foperation_id\x18\x06 \x01(\tR\voperationIdB\b\n" +
-	"\x06intent\"\x94\x01\n" +
+	"\x06intent\"\xe3\x01\n" +
 	"\rRouteResponse\x122\n" +
 	"\x05needs\x18\x01 \x03(\v2\x1c.sluice.plugin.types.v1.NeedR\x05needs\x125\n" +
 	"\x06writes\x18\x02 \x03(\v2\x1d.sluice.plugin.types.v1.WriteR\x06writes\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage*\xd4\x01\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x12M\n" +
+	"\vconvergence\x18\x04 \x01(\x0e2+.sluice.plugin.trafficrouter.v1.ConvergenceR\vconvergence*\xd4\x01\n" +
 	"\n" +
 	"Capability\x12\x1a\n" +
 	"\x16CAPABILITY_UNSPECIFIED\x10\x00\x12\x16\n" +
@@ -1156,19 +1168,20 @@ var file_sluice_plugin_trafficrouter_v1_trafficrouter_proto_depIdxs = []int32{
 	17, // 25: sluice.plugin.trafficrouter.v1.RouteRequest.inputs:type_name -> sluice.plugin.types.v1.NeedResult
 	18, // 26: sluice.plugin.trafficrouter.v1.RouteResponse.needs:type_name -> sluice.plugin.types.v1.Need
 	22, // 27: sluice.plugin.trafficrouter.v1.RouteResponse.writes:type_name -> sluice.plugin.types.v1.Write
-	2,  // 28: sluice.plugin.trafficrouter.v1.TrafficRouter.Capabilities:input_type -> sluice.plugin.trafficrouter.v1.CapabilitiesRequest
-	5,  // 29: sluice.plugin.trafficrouter.v1.TrafficRouter.Validate:input_type -> sluice.plugin.trafficrouter.v1.ValidateRequest
-	7,  // 30: sluice.plugin.trafficrouter.v1.TrafficRouter.Observe:input_type -> sluice.plugin.trafficrouter.v1.ObserveRequest
-	12, // 31: sluice.plugin.trafficrouter.v1.TrafficRouter.Route:input_type -> sluice.plugin.trafficrouter.v1.RouteRequest
-	3,  // 32: sluice.plugin.trafficrouter.v1.TrafficRouter.Capabilities:output_type -> sluice.plugin.trafficrouter.v1.CapabilitiesResponse
-	6,  // 33: sluice.plugin.trafficrouter.v1.TrafficRouter.Validate:output_type -> sluice.plugin.trafficrouter.v1.ValidateResponse
-	8,  // 34: sluice.plugin.trafficrouter.v1.TrafficRouter.Observe:output_type -> sluice.plugin.trafficrouter.v1.ObserveResponse
-	13, // 35: sluice.plugin.trafficrouter.v1.TrafficRouter.Route:output_type -> sluice.plugin.trafficrouter.v1.RouteResponse
-	32, // [32:36] is the sub-list for method output_type
-	28, // [28:32] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	1,  // 28: sluice.plugin.trafficrouter.v1.RouteResponse.convergence:type_name -> sluice.plugin.trafficrouter.v1.Convergence
+	2,  // 29: sluice.plugin.trafficrouter.v1.TrafficRouter.Capabilities:input_type -> sluice.plugin.trafficrouter.v1.CapabilitiesRequest
+	5,  // 30: sluice.plugin.trafficrouter.v1.TrafficRouter.Validate:input_type -> sluice.plugin.trafficrouter.v1.ValidateRequest
+	7,  // 31: sluice.plugin.trafficrouter.v1.TrafficRouter.Observe:input_type -> sluice.plugin.trafficrouter.v1.ObserveRequest
+	12, // 32: sluice.plugin.trafficrouter.v1.TrafficRouter.Route:input_type -> sluice.plugin.trafficrouter.v1.RouteRequest
+	3,  // 33: sluice.plugin.trafficrouter.v1.TrafficRouter.Capabilities:output_type -> sluice.plugin.trafficrouter.v1.CapabilitiesResponse
+	6,  // 34: sluice.plugin.trafficrouter.v1.TrafficRouter.Validate:output_type -> sluice.plugin.trafficrouter.v1.ValidateResponse
+	8,  // 35: sluice.plugin.trafficrouter.v1.TrafficRouter.Observe:output_type -> sluice.plugin.trafficrouter.v1.ObserveResponse
+	13, // 36: sluice.plugin.trafficrouter.v1.TrafficRouter.Route:output_type -> sluice.plugin.trafficrouter.v1.RouteResponse
+	33, // [33:37] is the sub-list for method output_type
+	29, // [29:33] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_sluice_plugin_trafficrouter_v1_trafficrouter_proto_init() }
