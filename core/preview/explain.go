@@ -83,6 +83,8 @@ type Explanation struct {
 	Message string `json:"message,omitempty"`
 	// Gates in order; the first that blocks is the answer.
 	Gates []Gate `json:"gates"`
+	// Warning is what plugins remark on their configuration; it stops nothing.
+	Warning string `json:"warning,omitempty"`
 }
 
 // Blocking is the gate that is the answer; ok is false when nothing is waited
@@ -114,6 +116,9 @@ func Explain(now time.Time, o Objects, around Around) Explanation {
 		e.cleanUp()
 	}
 	out := Explanation{Phase: string(e.ro.Status.Phase), Message: e.ro.Status.Message}
+	if c := e.condition(v1alpha1.ConditionPluginWarning); c != nil {
+		out.Warning = c.Message
+	}
 	blocked := false
 	for _, name := range gateOrder {
 		if len(e.found[name]) == 0 {

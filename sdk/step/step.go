@@ -67,7 +67,8 @@ type Progress struct {
 	Phase Phase
 	// Message is for people.
 	Message string
-	// RequeueAfter is when to ask again while Running. Zero: when an object changes that was asked for.
+	// RequeueAfter is when to ask again while Running, at least 10 s; less counts as 30 s. Also zero does: a change of an
+	// object that was asked for leads to the next call before that.
 	RequeueAfter time.Duration
 	// State is handed to the next call; at most MaxState bytes.
 	State  []byte

@@ -3,6 +3,7 @@ package e2e
 import (
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -75,6 +76,37 @@ var crashesOfSteps = []crashing.Scenario{
 			a.Patch("Deployment", "web", `{"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "example.com/app:v2"}]}}}}`)
 		},
 		Ended: done("v2", "v1")},
+	{Name: "a step of a plugin",
+		Deploy: deployed(stage.SetWeight(20), bundledTask, stage.SetWeight(50), stage.ShortPause),
+		Play: func(a *stage.App) {
+			a.Update("v2")
+			a.Await("the step runs", atPhase(1, opRun, v1alpha1.StepPluginPhaseRunning))
+			reported(a, "done", "done")
+			a.Await("v2 is healthy", done("v2", "v1"))
+			a.Require(len(tasks(a)) == 1, "begun %d times", len(tasks(a)))
+		},
+		Ended: done("v2", "v1")},
+	{Name: "a step of a plugin taken back",
+		Deploy: deployed(stage.SetWeight(20), bundledTask, stage.SetWeight(50)),
+		Play: func(a *stage.App) {
+			a.Update("v2")
+			a.Await("the step runs", atPhase(1, opRun, v1alpha1.StepPluginPhaseRunning))
+			a.PatchStatus(`{"status": {"abort": true}}`)
+			a.Await("the step is being undone", atPhase(1, opAbort, v1alpha1.StepPluginPhaseRunning))
+			reported(a, "undone", "undone")
+		},
+		Ended: func(w stage.World) bool {
+			return w.Aborted("v2", "v1") && atPhase(1, opAbort, v1alpha1.StepPluginPhaseSuccessful)(w)
+		}},
+}
+
+// bundledTask is taskStep where the plugin comes with the controller.
+const bundledTask = "{plugin: {name: taskstep, config: {task: migrate}}}"
+
+// reported waits until a Task is wanted so, and writes how it has gone.
+func reported(a *stage.App, want, phase string) {
+	a.Eventually("a task is to be "+want, func() bool { return wanted(a) == want })
+	report(a, want, phase, "")
 }
 
 // canaryEdited changes the canary of a Rollout's manifest.
@@ -106,6 +138,9 @@ spec:
 
 // buildForCrashes builds what only these stories need.
 func buildForCrashes(t *testing.T) {
-	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(on.PluginDir(), "nginx"), "../../plugins/nginx").CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	for name, pkg := range map[string]string{"nginx": "../../plugins/nginx", "taskstep": "./taskstep"} {
+		out, err := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", filepath.Join(on.PluginDir(), name), pkg).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	}
+	require.NoError(t, on.Cluster.Apply(t.Context(), strings.Split(taskKind, "---\n")...))
 }

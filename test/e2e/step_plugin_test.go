@@ -88,8 +88,7 @@ func wanted(a *stage.App) string {
 }
 
 // report writes how the Tasks have gone that are wanted so.
-func report(t *testing.T, a *stage.App, wanted, phase, message string) {
-	t.Helper()
+func report(a *stage.App, wanted, phase, message string) {
 	for _, task := range tasks(a) {
 		if text, _, _ := unstructured.NestedString(task.Object, "spec", "wanted"); text == wanted {
 			a.PatchSubresource("Task", task.GetName(), "status", fmt.Sprintf(`{"status": {"phase": %q, "message": %q}}`, phase, message))
@@ -147,7 +146,7 @@ func TestStepPluginRuns(t *testing.T) {
 		assert.JSONEq(t, `{"knows": "the task"}`, string(e.Status))
 	}
 
-	report(t, good, "done", "done", "12 tables")
+	report(good, "done", "done", "12 tables")
 	w := good.Await("the rollout goes on", func(w stage.World) bool { return w.Paused(3, 50) })
 	e := operation(w, 1, opRun)
 	assert.Equal(t, v1alpha1.StepPluginPhaseSuccessful, e.Phase)
@@ -160,7 +159,7 @@ func TestStepPluginRuns(t *testing.T) {
 	assert.Len(t, tasks(good), 1)
 	good.RequireWeights(0, 20, 50, 100, 0)
 
-	report(t, bad, "done", "failed", "a table is locked")
+	report(bad, "done", "failed", "a table is locked")
 	w = bad.Await("the update is given up", func(w stage.World) bool { return w.Aborted("v2", "v1") })
 	assert.Contains(t, w.Status().Message, "Step Plugin 2 (test/task) failed: a table is locked")
 	assert.Equal(t, "done", wanted(bad), "what has failed is not undone")
@@ -183,7 +182,7 @@ func TestStepPluginIsAborted(t *testing.T) {
 	app.Deploy(stage.SetWeight(20), taskStep, taskStep, stage.SetWeight(50))
 	app.Update("v2")
 	app.Await("the first step runs", atPhase(1, opRun, v1alpha1.StepPluginPhaseRunning))
-	report(t, app, "done", "done", "")
+	report(app, "done", "done", "")
 	app.Await("the second step runs", atPhase(2, opRun, v1alpha1.StepPluginPhaseRunning))
 
 	app.PatchStatus(`{"status": {"abort": true}}`)
@@ -192,7 +191,7 @@ func TestStepPluginIsAborted(t *testing.T) {
 		return atPhase(1, opAbort, v1alpha1.StepPluginPhaseRunning)(w) && atPhase(2, opAbort, v1alpha1.StepPluginPhaseRunning)(w)
 	})
 	crash(t, c)
-	report(t, app, "undone", "undone", "")
+	report(app, "undone", "undone", "")
 	app.Await("both steps are undone", func(w stage.World) bool {
 		return atPhase(1, opAbort, v1alpha1.StepPluginPhaseSuccessful)(w) && atPhase(2, opAbort, v1alpha1.StepPluginPhaseSuccessful)(w)
 	})
@@ -223,7 +222,7 @@ func TestStepPluginIsPassed(t *testing.T) {
 		app.PatchStatus(story.how)
 		app.Await(name+": the rollout goes on", story.after)
 		app.Eventually(name+": the task is to end", func() bool { return wanted(app) == "stopped" })
-		report(t, app, "stopped", "stopped", "")
+		report(app, "stopped", "stopped", "")
 		app.Await(name+": the step has ended", atPhase(1, opTerminate, v1alpha1.StepPluginPhaseSuccessful))
 	}
 }
@@ -239,9 +238,48 @@ func TestControllerIsKilledDuringAStep(t *testing.T) {
 	crash(t, c) // whether or not it knew that the task was begun
 	app.Await("the step runs", atPhase(1, opRun, v1alpha1.StepPluginPhaseRunning))
 	crash(t, c)
-	report(t, app, "done", "done", "")
+	report(app, "done", "done", "")
 	w := app.Await("the rollout goes on", func(w stage.World) bool { return w.Paused(3, 50) })
 	assert.Equal(t, v1alpha1.StepPluginPhaseSuccessful, operation(w, 1, opRun).Phase)
 	assert.Len(t, tasks(app), 1, "begun once")
 	app.RequireWeights(0, 20, 50)
+}
+
+// A step whose configuration its plugin refuses stops the update before it begins, and says which field is wrong and what
+// to do. What the plugin only warns of stops nothing, and is shown.
+func TestStepPluginIsAskedBeforehand(t *testing.T) {
+	t.Parallel()
+	c := taskController(t, "step-config")
+	app := on.NewApp(t, c)
+	app.Deploy(stage.SetWeight(20), stage.Pause)
+	template := `"template": {"spec": {"containers": [{"name": "app", "image": "example.com/app:v2", "ports": [{"containerPort": 8080}]}]}}`
+	steps := func(config string) string {
+		return `"strategy": {"canary": {"steps": [{"setWeight": 20}, {"plugin": {"name": "test/task", "config": ` + config + `}}, {"setWeight": 50}, {"pause": {}}]}}`
+	}
+	app.PatchRollout(`{"spec": {` + template + `, ` + steps(`{"task": "migrate", "workers": 12}`) + `}}`)
+	const wrong = "spec.strategy.canary.steps[1].plugin.config: workers: 12 are too many; take 1 to 10"
+	w := app.Await("it is refused", func(w stage.World) bool { return w.Invalid(wrong) })
+	assert.Nil(t, w.Set("v2"), "nothing of it has begun")
+	assert.Equal(t, 4, w.Wanted("v1"))
+	app.AwaitEvent(v1alpha1.EventInvalidSpec, wrong)
+
+	app.PatchRollout(`{"spec": {` + steps(`{"task": "migrate", "workers": null, "threads": 3}`) + `}}`)
+	w = app.Await("corrected, it goes on", atPhase(1, opRun, v1alpha1.StepPluginPhaseRunning))
+	const remark = "spec.strategy.canary.steps[1].plugin.config: threads is called workers now"
+	assert.Nil(t, w.Condition(v1alpha1.ConditionInvalidSpec))
+	assert.Equal(t, remark, w.Message(v1alpha1.ConditionPluginWarning))
+	app.AwaitEvent(v1alpha1.EventPluginWarning, remark)
+	assert.Contains(t, sluice(t, app, "why", stage.AppName), "warning: "+remark)
+	crash(t, c)
+
+	report(app, "done", "done", "")
+	w = app.Await("the rollout goes on", func(w stage.World) bool { return w.Paused(3, 50) })
+	assert.Equal(t, remark, w.Message(v1alpha1.ConditionPluginWarning))
+	warnings := 0
+	for _, reason := range app.Reasons() {
+		if reason == v1alpha1.EventPluginWarning {
+			warnings++
+		}
+	}
+	assert.Equal(t, 1, warnings)
 }

@@ -73,6 +73,9 @@ func (p *program) tellWhy(now time.Time, name string, e preview.Explanation) {
 		p.printf("%s\n", p.style.paint(green, "It waits for nothing."))
 	}
 	p.printf("\n")
+	if e.Warning != "" {
+		p.printf("%s %s\n\n", p.style.paint(yellow, "warning:"), e.Warning)
+	}
 	for _, g := range e.Gates {
 		switch g.State {
 		case preview.GatePassed:

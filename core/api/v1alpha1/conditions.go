@@ -23,6 +23,9 @@ const (
 	// ConditionBlocked: something outside the rollout has to happen first, and
 	// no other condition says so. Absent otherwise. Sluice's own.
 	ConditionBlocked RolloutConditionType = "Blocked"
+	// ConditionPluginWarning: a plugin has a remark about its configuration that
+	// stops nothing. Absent otherwise. Sluice's own.
+	ConditionPluginWarning RolloutConditionType = "PluginWarning"
 )
 
 // Reason of ConditionAvailable, whatever its status.
@@ -49,6 +52,7 @@ const (
 	ReasonRolloutCompleted = "RolloutCompleted"
 	ReasonRolloutHealthy   = "RolloutHealthy"
 	ReasonInvalidSpec      = "InvalidSpec"
+	ReasonPluginWarning    = "PluginWarning"
 )
 
 // Reasons of ConditionBlocked.

@@ -23,6 +23,7 @@ const (
 	EventReconciliationError    = "ReconciliationError"
 	EventStepPluginTransition   = "StepPluginTransition"
 	EventInvalidSpec            = "InvalidSpec"
+	EventPluginWarning          = "PluginWarning"
 )
 
 // Prefixes of event reasons that end in a phase or status, as in

@@ -20,7 +20,7 @@ type StepPlugin interface {
 	Generation() string
 	Grant() rollout.Grant
 	// Validate is pure; its answer counts as Call's does.
-	Validate(ctx context.Context, target rollout.Target, config []byte, inputs []rollout.NeedResult) ([]rollout.Need, *rollout.Problem)
+	Validate(ctx context.Context, target rollout.Target, config []byte, inputs []rollout.NeedResult) (needs []rollout.Need, remark string, problem *rollout.Problem)
 	// Call has a deadline of its own. The answer counts when every need was
 	// among the inputs.
 	Call(ctx context.Context, ro *v1alpha1.Rollout, req rollout.StepCall, inputs []rollout.NeedResult) (plugins.StepReply, *rollout.Problem)

@@ -15,6 +15,14 @@ import (
 type stepCheck struct {
 	question
 	flight *flight
+	// remark is the warning of the last answer; "" is none.
+	remark string
+}
+
+// configAnswer is one answer about a configuration.
+type configAnswer struct {
+	needs  []rollout.Need
+	remark string
 }
 
 func checkSubscriber(key types.NamespacedName) string {
@@ -22,17 +30,17 @@ func checkSubscriber(key types.NamespacedName) string {
 }
 
 // CheckSteps asks the plugins of all steps whether their configuration is right,
-// and returns what they say against it, by the step's index. What a plugin said
-// of the same configuration and objects is not asked again. Plugins that are not
-// installed, or switched off, are left out.
-func (s *Steps) CheckSteps(ctx context.Context, ro *v1alpha1.Rollout) map[int32]rollout.Problem {
+// and returns what they say. What a plugin said of the same configuration and
+// objects is not asked again. Plugins that are not installed, or switched off,
+// are left out.
+func (s *Steps) CheckSteps(ctx context.Context, ro *v1alpha1.Rollout) rollout.StepChecks {
+	out := rollout.StepChecks{Problems: map[int32]rollout.Problem{}, Remarks: map[int32]string{}}
 	if ro.Spec.Strategy.Canary == nil {
-		return nil
+		return out
 	}
 	d := s.desk(ro)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var out map[int32]rollout.Problem
 	for i, step := range ro.Spec.Strategy.Canary.Steps {
 		index := int32(i) //nolint:gosec // a Rollout has far fewer steps
 		if step.Plugin == nil || s.Disabled(step.Plugin.Name) {
@@ -46,11 +54,11 @@ func (s *Steps) CheckSteps(ctx context.Context, ro *v1alpha1.Rollout) map[int32]
 		if d.checks[index] == nil {
 			d.checks[index] = &stepCheck{}
 		}
-		if problem := s.check(ctx, ro, d, d.checks[index], plugin, *step.Plugin); problem != nil {
-			if out == nil {
-				out = map[int32]rollout.Problem{}
-			}
-			out[index] = *problem
+		c := d.checks[index]
+		if problem := s.check(ctx, ro, d, c, plugin, *step.Plugin); problem != nil {
+			out.Problems[index] = *problem
+		} else if c.remark != "" {
+			out.Remarks[index] = c.remark
 		}
 	}
 	return out
@@ -82,9 +90,9 @@ func (s *Steps) check(ctx context.Context, ro *v1alpha1.Rollout, d *stepDesk, c 
 		if c.answered(question, time.Now()) {
 			return c.problem
 		}
-		got, late := ask(ctx, lane, &c.flight, question, func() { s.Ring(key) }, func(ctx context.Context) said[[]rollout.Need] {
-			needs, problem := plugin.Validate(ctx, target, config, inputs)
-			return said[[]rollout.Need]{needs, problem}
+		got, late := ask(ctx, lane, &c.flight, question, func() { s.Ring(key) }, func(ctx context.Context) said[configAnswer] {
+			needs, remark, problem := plugin.Validate(ctx, target, config, inputs)
+			return said[configAnswer]{configAnswer{needs, remark}, problem}
 		})
 		switch {
 		case late:
@@ -95,12 +103,13 @@ func (s *Steps) check(ctx context.Context, ro *v1alpha1.Rollout, d *stepDesk, c 
 				c.remember(fingerprint(), got.problem, time.Now(), got.problem.Retry)
 			}
 			return got.problem
-		case covered(got.answer, inputs):
+		case covered(got.answer.needs, inputs):
+			c.remark = got.answer.remark
 			// The call may have started the process: another generation by now.
 			c.remember(fingerprint(), nil, time.Now(), 0)
 			return nil
 		}
-		c.needs = got.answer
+		c.needs = got.answer.needs
 	}
 	return restless(step.Name)
 }

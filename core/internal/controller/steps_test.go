@@ -28,12 +28,15 @@ type stepper struct {
 func (*stepper) Generation() string   { return "1" }
 func (*stepper) Grant() rollout.Grant { return rollout.Grant{} }
 
-func (s *stepper) Validate(_ context.Context, _ rollout.Target, config []byte, _ []rollout.NeedResult) ([]rollout.Need, *rollout.Problem) {
+func (s *stepper) Validate(_ context.Context, _ rollout.Target, config []byte, _ []rollout.NeedResult) ([]rollout.Need, string, *rollout.Problem) {
 	s.validated++
-	if string(config) == `{"wrong":true}` {
-		return nil, &rollout.Problem{Class: rollout.ProblemInvalid, Path: "wrong", Message: "unknown field"}
+	switch string(config) {
+	case `{"wrong":true}`:
+		return nil, "", &rollout.Problem{Class: rollout.ProblemInvalid, Path: "wrong", Message: "unknown field"}
+	case `{"old":true}`:
+		return nil, "old is called new", nil
 	}
-	return nil, nil
+	return nil, "", nil
 }
 
 func (s *stepper) Call(_ context.Context, _ *v1alpha1.Rollout, req rollout.StepCall, inputs []rollout.NeedResult) (plugins.StepReply, *rollout.Problem) {
@@ -172,14 +175,19 @@ func TestTheConfigurationOfStepsIsCheckedOnce(t *testing.T) {
 	}
 	ro.Spec.Strategy.Canary.Steps = []v1alpha1.CanaryStep{step("test/step", ""), step("test/off", `{"wrong":true}`), step("test/none", ""), step("test/step", `{"wrong":true}`)}
 	for range 3 {
-		problems := d.CheckSteps(context.Background(), ro)
-		require.Len(t, problems, 1)
-		refused := problems[3]
+		checks := d.CheckSteps(context.Background(), ro)
+		require.Len(t, checks.Problems, 1)
+		refused := checks.Problems[3]
+		assert.Empty(t, checks.Remarks)
 		assert.Equal(t, "wrong: unknown field", refused.Error())
 		assert.Equal(t, 2, d.plugin.validated, "nothing has changed since")
 	}
-	ro.Spec.Strategy.Canary.Steps[3].Plugin.Config = json.RawMessage(`{}`)
-	assert.Empty(t, d.CheckSteps(context.Background(), ro))
+	ro.Spec.Strategy.Canary.Steps[3].Plugin.Config = json.RawMessage(`{"old":true}`)
+	for range 2 {
+		checks := d.CheckSteps(context.Background(), ro)
+		assert.Empty(t, checks.Problems)
+		assert.Equal(t, map[int32]string{3: "old is called new"}, checks.Remarks)
+	}
 }
 
 func TestARunningStepHasSomethingNewToSee(t *testing.T) {

@@ -208,14 +208,16 @@ func (p *planner) awaited() {
 			p.wake(p.s.Now.Add(problem.Retry))
 		}
 	}
-	for _, index := range slices.Sorted(maps.Keys(p.s.StepProblems)) {
-		p.unchecked(index, p.s.StepProblems[index])
+	for _, index := range slices.Sorted(maps.Keys(p.s.StepChecks.Problems)) {
+		p.unchecked(index, p.s.StepChecks.Problems[index])
 	}
 }
 
 // unchecked holds the update while a plugin finds a step's configuration wrong,
-// or may not see what it needs to tell. A plugin that has not answered holds
-// nothing yet: its step does, when the update comes to it.
+// or may not see what it needs to tell. An update that has not begun waits for
+// the answer of a plugin that is being asked, which takes as long as the call
+// may. One that has, and a plugin that does not work, are held by the step only,
+// when the update comes to it.
 func (p *planner) unchecked(index int32, problem rollout.Problem) {
 	if problem.Retry > 0 {
 		p.wake(p.s.Now.Add(problem.Retry))
@@ -227,5 +229,11 @@ func (p *planner) unchecked(index int32, problem rollout.Problem) {
 		p.veto = true
 		p.hold(rollout.Hold{Reason: rollout.HoldReason(problem.Reason), What: problem.Message, Blocking: true,
 			EndedBy: "a change of the grant, the permission or the object the message names"})
+	case rollout.ProblemWaiting:
+		if st := p.ro.Status; p.plan.Hash == st.CurrentPodHash && p.plan.StepHash == st.CurrentStepHash {
+			return
+		}
+		p.veto = true
+		p.hold(rollout.Hold{Reason: rollout.HoldWaitingForPlugin, What: problem.Message, EndedBy: "the plugin's answer"})
 	}
 }

@@ -38,7 +38,7 @@ func (o *Observer) experiments(ctx context.Context, s *rollout.Snapshot) error {
 func (o *Observer) stepPlugins(ctx context.Context, s *rollout.Snapshot) error {
 	s.StepPlugins = map[string]rollout.Problem{}
 	if o.StepChecks != nil {
-		s.StepProblems = o.StepChecks.CheckSteps(ctx, s.Rollout)
+		s.StepChecks = o.StepChecks.CheckSteps(ctx, s.Rollout)
 		s.StepObjectsChanged = o.StepChecks.StepObjectsChanged(s.Rollout)
 	}
 	if o.StepPlugins == nil {

@@ -58,9 +58,9 @@ type StepPlugins interface {
 
 // StepChecks looks after the steps of plugins that are installed.
 type StepChecks interface {
-	// CheckSteps returns what the plugins say against the configuration of
-	// their steps, or why they have not said anything, by the step's index.
-	CheckSteps(ctx context.Context, ro *v1alpha1.Rollout) map[int32]rollout.Problem
+	// CheckSteps returns what the plugins say of the configuration of their
+	// steps, or why they have not said anything.
+	CheckSteps(ctx context.Context, ro *v1alpha1.Rollout) rollout.StepChecks
 	// StepObjectsChanged reports that the running step has something new to see.
 	StepObjectsChanged(ro *v1alpha1.Rollout) bool
 }

@@ -33,7 +33,8 @@ func (s *Step) Grant() rollout.Grant { return s.s.grant() }
 // Validate checks a step's configuration and does nothing. The answer is final
 // when every need it returns was among the inputs. A plugin without the method,
 // and one of Argo's protocol, which has no such question, finds nothing wrong.
-func (s *Step) Validate(ctx context.Context, target rollout.Target, config []byte, inputs []rollout.NeedResult) (needs []rollout.Need, problem *rollout.Problem) {
+// The remark is a warning that stops nothing; "" is none.
+func (s *Step) Validate(ctx context.Context, target rollout.Target, config []byte, inputs []rollout.NeedResult) (needs []rollout.Need, said string, problem *rollout.Problem) {
 	problem = s.s.call(ctx, KindStep, "Step/Validate", s.s.timing.validate,
 		func(ctx context.Context, i *instance) error {
 			if i.argo != nil {
@@ -46,10 +47,11 @@ func (s *Step) Validate(ctx context.Context, target rollout.Target, config []byt
 			if err != nil {
 				return err
 			}
+			said = remark(answer.GetMessage())
 			needs, err = needsFrom(answer.GetNeeds())
 			return err
 		})
-	return needs, problem
+	return needs, said, problem
 }
 
 // Call runs, terminates or aborts. What a plugin has no capability for needs no

@@ -3,6 +3,9 @@ package record
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -27,6 +30,7 @@ func (r *recorder) conditions() {
 	r.healthy()
 	r.failure()
 	r.blocked()
+	r.warned()
 	r.progressing()
 }
 
@@ -240,6 +244,24 @@ func (r *recorder) blocked() {
 		}
 	}
 	r.drop(v1alpha1.ConditionBlocked)
+}
+
+// warned shows what plugins warn of, once all have spoken.
+func (r *recorder) warned() {
+	if len(r.s.StepChecks.Problems) > 0 {
+		return
+	}
+	var all []string
+	for _, index := range slices.Sorted(maps.Keys(r.s.StepChecks.Remarks)) {
+		all = append(all, fmt.Sprintf("spec.strategy.canary.steps[%d].plugin.config: %s", index, r.s.StepChecks.Remarks[index]))
+	}
+	what := strings.Join(all, "; ")
+	if old := r.condition(v1alpha1.ConditionPluginWarning); old != nil && old.Message != what {
+		r.drop(v1alpha1.ConditionPluginWarning)
+	}
+	if what != "" && r.set(v1alpha1.ConditionPluginWarning, corev1.ConditionTrue, v1alpha1.ReasonPluginWarning, what) {
+		r.edge(corev1.EventTypeWarning, v1alpha1.EventPluginWarning, what)
+	}
 }
 
 func (r *recorder) block(reason rollout.HoldReason, what string) {

@@ -11,8 +11,8 @@ import (
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 )
 
-// stepBackoff is the wait between two calls of a step plugin that names no
-// longer one, as in Argo Rollouts; leastBackoff is the least it may name.
+// stepBackoff is the wait between two calls of a step plugin that names none, as
+// in Argo Rollouts; leastBackoff is the least it may name.
 const (
 	stepBackoff  = 30 * time.Second
 	leastBackoff = 10 * time.Second
@@ -73,7 +73,7 @@ func (r *recorder) answered(e v1alpha1.StepPluginStatus, op rollout.CallStep) v1
 		e.FinishedAt = &now
 	default:
 		wait := stepBackoff
-		if answer.Phase == rollout.StepRunning && answer.RequeueAfter > leastBackoff {
+		if answer.Phase == rollout.StepRunning && answer.RequeueAfter >= leastBackoff {
 			wait = answer.RequeueAfter
 		}
 		e.Backoff = v1alpha1.DurationString(wait.String())

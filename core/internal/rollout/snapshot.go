@@ -47,9 +47,8 @@ type Snapshot struct {
 	// StepPlugins says, for each plugin that a step names, why it cannot be
 	// asked; an absent name can, or is switched off.
 	StepPlugins map[string]Problem
-	// StepProblems is what plugins say against the configuration of their
-	// steps, or why they could not say anything, by the step's index.
-	StepProblems map[int32]Problem
+	// StepChecks is what plugins say of the configuration of their steps.
+	StepChecks StepChecks
 	// StepObjectsChanged: the running step is asked again before it is due.
 	StepObjectsChanged bool
 }

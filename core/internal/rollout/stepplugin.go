@@ -70,6 +70,15 @@ type StepAnswer struct {
 	Disabled bool
 }
 
+// StepChecks is what plugins say of the configuration of their steps, by the
+// step's index.
+type StepChecks struct {
+	// Problems are what is wrong, or why a plugin could not say anything.
+	Problems map[int32]Problem
+	// Remarks are warnings, which stop nothing.
+	Remarks map[int32]string
+}
+
 // StepPluginNames are the plugins the steps of a Rollout name, and those that
 // status still has operations of, in order and without repetition.
 func StepPluginNames(ro *v1alpha1.Rollout) []string {

@@ -69,7 +69,7 @@ func (tasks) Run(_ context.Context, req *step.Request) (*step.Progress, error) {
 			"spec": map[string]any{"operation": req.OperationID, "wanted": "done"},
 		})
 
-		return progress(step.Running, "the task is begun", create), err
+		return progress(step.Running, "the task is not done", create), err
 	}
 	switch found.View.Status.Phase {
 	case "done":

@@ -431,7 +431,8 @@ type RunResponse struct {
 	Phase Phase `protobuf:"varint,1,opt,name=phase,proto3,enum=sluice.plugin.step.v1.Phase" json:"phase,omitempty"`
 	// A sentence for people. Empty: nothing to say.
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
-	// When to call again while RUNNING, counted by the core. Absent or 0: when an object the answer needs changes.
+	// When to call again while RUNNING, counted by the core: at least 10 s, less counts as 30 s. Absent or 0: 30 s. A change of
+	// an object the answer needs leads to the next call before that.
 	RequeueAfter *durationpb.Duration `protobuf:"bytes,3,opt,name=requeue_after,json=requeueAfter,proto3" json:"requeue_after,omitempty"`
 	// Handed back in the next call about this operation. At most 16 KiB.
 	State []byte `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
@@ -605,7 +606,8 @@ type TerminateResponse struct {
 	Phase Phase `protobuf:"varint,1,opt,name=phase,proto3,enum=sluice.plugin.step.v1.Phase" json:"phase,omitempty"`
 	// A sentence for people. Empty: nothing to say.
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
-	// When to call again while RUNNING, counted by the core. Absent or 0: when an object the answer needs changes.
+	// When to call again while RUNNING, counted by the core: at least 10 s, less counts as 30 s. Absent or 0: 30 s. A change of
+	// an object the answer needs leads to the next call before that.
 	RequeueAfter *durationpb.Duration `protobuf:"bytes,3,opt,name=requeue_after,json=requeueAfter,proto3" json:"requeue_after,omitempty"`
 	// Handed back in the next call about this operation. At most 16 KiB.
 	State []byte `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
@@ -779,7 +781,8 @@ type AbortResponse struct {
 	Phase Phase `protobuf:"varint,1,opt,name=phase,proto3,enum=sluice.plugin.step.v1.Phase" json:"phase,omitempty"`
 	// A sentence for people. Empty: nothing to say.
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
-	// When to call again while RUNNING, counted by the core. Absent or 0: when an object the answer needs changes.
+	// When to call again while RUNNING, counted by the core: at least 10 s, less counts as 30 s. Absent or 0: 30 s. A change of
+	// an object the answer needs leads to the next call before that.
 	RequeueAfter *durationpb.Duration `protobuf:"bytes,3,opt,name=requeue_after,json=requeueAfter,proto3" json:"requeue_after,omitempty"`
 	// Handed back in the next call about this operation. At most 16 KiB.
 	State []byte `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
