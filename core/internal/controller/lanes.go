@@ -17,6 +17,10 @@ const (
 	// laneWidth is how many calls one plugin gets at once. More of them wait in
 	// line, where they hold up nobody but the objects they are about.
 	laneWidth = 4
+	// laneWaiters is how many workers wait that long for one plugin at a time.
+	// The others wait for a fifth of it: there are ten workers, and a plugin that
+	// stops answering must not take all of them at once.
+	laneWaiters = 3
 )
 
 // Lanes keep calls of plugins off the workers: a plugin that answers late, or
@@ -32,8 +36,9 @@ type Lanes struct {
 
 // lane is one plugin's line.
 type lane struct {
-	patience time.Duration
-	slots    chan struct{}
+	patience, brief time.Duration
+	slots           chan struct{}
+	waiters         chan struct{}
 	// late counts the calls that are being made and that somebody has given up
 	// waiting for.
 	late atomic.Int32
@@ -51,9 +56,39 @@ func (l *Lanes) of(plugin string) *lane {
 		if wait == 0 {
 			wait = patience
 		}
-		l.by[plugin] = &lane{patience: wait, slots: make(chan struct{}, laneWidth)}
+		l.by[plugin] = newLane(wait, wait/5)
 	}
 	return l.by[plugin]
+}
+
+func newLane(patience, brief time.Duration) *lane {
+	return &lane{patience: patience, brief: brief, slots: make(chan struct{}, laneWidth), waiters: make(chan struct{}, laneWaiters)}
+}
+
+// wait reports whether done was closed in time: briefly for every worker, and as
+// long as ctx lasts for a few of them.
+func (l *lane) wait(ctx context.Context, done <-chan struct{}) bool {
+	brief := time.NewTimer(l.brief)
+	defer brief.Stop()
+	select {
+	case <-done:
+		return true
+	case <-ctx.Done():
+		return false
+	case <-brief.C:
+	}
+	select {
+	case l.waiters <- struct{}{}:
+		defer func() { <-l.waiters }()
+	default:
+		return false
+	}
+	select {
+	case <-done:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // stuck reports that every call the plugin can take is overdue: waiting for
@@ -117,13 +152,9 @@ func ask[T any](ctx context.Context, l *lane, at **flight, key string, ring func
 	*at = f
 	detached := context.WithoutCancel(ctx)
 	go l.fly(f, ring, func() any { return call(detached) })
-	if !l.stuck() {
-		select {
-		case <-f.done:
-			*at = nil
-			return unpack[T](f), false
-		case <-ctx.Done():
-		}
+	if !l.stuck() && l.wait(ctx, f.done) {
+		*at = nil
+		return unpack[T](f), false
 	}
 	l.late.Add(1)
 	if !f.state.CompareAndSwap(flying, overdue) {

@@ -210,3 +210,25 @@ func TestAPanicOfACallIsThatOfThePass(t *testing.T) {
 	assert.False(t, late)
 	assert.Equal(t, 7, got)
 }
+
+func TestOnlySomeWorkersWaitLongForOnePlugin(t *testing.T) {
+	l, gate := newLane(time.Hour, time.Millisecond), make(chan struct{})
+	late := make(chan bool)
+	for range 10 {
+		go func() {
+			var at *flight
+			_, missed := ask(t.Context(), l, &at, "question", func() {}, func(context.Context) int {
+				<-gate
+				return 1
+			})
+			late <- missed
+		}()
+	}
+	for range 10 - laneWaiters {
+		assert.True(t, <-late)
+	}
+	close(gate)
+	for range laneWaiters {
+		assert.False(t, <-late)
+	}
+}

@@ -116,7 +116,7 @@ func (r *Routers) observe(ctx context.Context, ro *v1alpha1.Rollout, block rollo
 	defer m.mu.Unlock()
 	ask, ctx, done := r.asking(ctx, m, plugin, ro, block)
 	defer done()
-	if out.Capabilities, out.Problem = m.begin(ctx, plugin); out.Problem != nil {
+	if out.Capabilities, out.Problem = m.begin(ctx, ask.lane, plugin); out.Problem != nil {
 		return out
 	}
 	invalid := ask.validate(ctx)

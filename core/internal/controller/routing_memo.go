@@ -65,11 +65,11 @@ func (q *question) remember(fingerprint string, problem *rollout.Problem, now ti
 
 // begin makes sure the plugin runs, and forgets what another generation of it
 // said. Capabilities are constant for a generation, so they are asked for once.
-func (m *memo) begin(ctx context.Context, plugin RouterAbout) (rollout.Capabilities, *rollout.Problem) {
+func (m *memo) begin(ctx context.Context, lane *lane, plugin RouterAbout) (rollout.Capabilities, *rollout.Problem) {
 	if generation := plugin.Generation(); generation != "" && generation == m.generation {
 		return m.able, nil
 	}
-	able, problem := plugin.Capabilities(ctx)
+	able, problem := capabilities(ctx, lane, plugin)
 	if problem != nil {
 		return rollout.Capabilities{}, problem
 	}
@@ -107,6 +107,23 @@ func digest(v any) string {
 	raw, _ := json.Marshal(v)
 	sum := sha256.Sum256(raw)
 	return hex.EncodeToString(sum[:16])
+}
+
+// capabilities starts the plugin if need be. Only some workers wait for that as
+// long as ctx lasts; the plugin's being ready asks for the next pass of the rest.
+func capabilities(ctx context.Context, lane *lane, plugin RouterAbout) (able rollout.Capabilities, problem *rollout.Problem) {
+	waiting, stop := context.WithCancel(ctx)
+	defer stop()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		able, problem = plugin.Capabilities(waiting)
+	}()
+	if !lane.wait(ctx, done) {
+		stop()
+		<-done
+	}
+	return able, problem
 }
 
 // memoKey tells the routers of one Rollout apart: while an edited block is
