@@ -6,5 +6,6 @@
 // Sizes come from the environment, so that a small machine can measure less:
 // SLUICE_BENCH_BASIC (300) and SLUICE_BENCH_ROUTED (100) Rollouts updated at
 // once, SLUICE_BENCH_RESTING (50) at rest for SLUICE_BENCH_REST_SECONDS (600),
-// SLUICE_BENCH_COLD (5000) found by a controller that starts.
+// SLUICE_BENCH_COLD (5000) found by a controller that starts,
+// SLUICE_BENCH_STEPPED (200) whose steps are set going one after the other.
 package bench

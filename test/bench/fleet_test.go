@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -30,6 +31,8 @@ type shape struct {
 	// routed Rollouts have Services and an HTTPRoute of their own.
 	routed bool
 	steps  string
+	// router is another router than the Gateway API's, as "name: {block}".
+	router string
 	// broken ones have a pod template that no ReplicaSet can have: every attempt
 	// to create it fails.
 	broken bool
@@ -54,6 +57,8 @@ type fleet struct {
 	// were gone as well.
 	done, still map[string]time.Duration
 	changed     chan struct{}
+	// look is shown every state of every Rollout; nil is nobody.
+	look func(*v1alpha1.Rollout)
 }
 
 var fleets int
@@ -104,6 +109,9 @@ func (f *fleet) see(obj any) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.look != nil {
+		f.look(&ro)
+	}
 	st := ro.Status
 	if ro.Labels["version"] != f.version || st.ObservedGeneration != fmt.Sprint(ro.Generation) ||
 		st.Phase != v1alpha1.RolloutPhaseHealthy || st.StableRS != st.CurrentPodHash {
@@ -128,6 +136,14 @@ func (f *fleet) create() {
 	f.begin("v1")
 	f.each(func(name string) error {
 		return on.Cluster.ApplyObjects(f.ctx, f.objects(name)...)
+	})
+}
+
+// remove deletes the Rollouts.
+func (f *fleet) remove() {
+	f.b.Helper()
+	f.each(func(name string) error {
+		return on.Client.Delete(f.ctx, &v1alpha1.Rollout{ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: name}})
 	})
 }
 
@@ -190,8 +206,8 @@ func (f *fleet) objects(name string) []*unstructured.Unstructured {
 		strategy = fmt.Sprintf(`stableService: %[1]s-stable
       canaryService: %[1]s-canary
       scaleDownDelaySeconds: 5
-      trafficRouting: {plugins: {argoproj-labs/gatewayAPI: {httpRoute: %[1]s}}}
-      `, name) + strategy
+      trafficRouting: {plugins: {%[2]s}}
+      `, name, cmp.Or(f.shape.router, "argoproj-labs/gatewayAPI: {httpRoute: "+name+"}")) + strategy
 		for _, role := range []string{"stable", "canary"} {
 			manifests = append(manifests, fmt.Sprintf(`{apiVersion: v1, kind: Service, metadata: {name: %s-%s}, spec: {selector: {app: %[1]s}, ports: [{port: 80}]}}`, name, role))
 		}
