@@ -6,9 +6,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
-
-	"github.com/sluice-rollouts/sluice/test/devcluster"
 )
 
 const subsetRouting = `{istio: {virtualService: {name: app}, destinationRule: {name: app, stableSubsetName: stable, canarySubsetName: canary}}}`
@@ -51,50 +48,25 @@ spec:
 // has half of the traffic, and no call goes to an endpoint that is not there.
 func TestIstioSubsetsOverXDS(t *testing.T) {
 	w := open(t)
-	_, err := w.cluster.StartIstiod(t.Context())
-	require.NoError(t, err)
-	w.control("istio")
-	client, err := w.cluster.StartXDSClient(t.Context())
-	require.NoError(t, err)
-	other, err := w.cluster.StartXDSClient(t.Context())
-	require.NoError(t, err)
+	mesh := openMesh(w, "xds:///app.subsets.svc.cluster.local:90")
 	m := &table{t: t, root: w.root, name: "Istio subsets, clients of istiod over xDS"}
 	defer m.publish()
 
-	const ns, target = "subsets", "xds:///app.subsets.svc.cluster.local:90"
-	w.apply(subsetYAML(ns, strings.Join([]string{weight(50), pause}, ", "))...)
+	const ns = "subsets"
+	j := journey{w: w, m: m, ns: ns, weights: []int{50}, sample: 4000, plain: mesh.calls(nil)}
+	w.apply(subsetYAML(ns, j.steps())...)
 	w.await(ns, "v1 is healthy", alone)
-	calls := func(n int) map[string]int {
-		t.Helper()
-		r, err := client.Ask(devcluster.XDSQuestion{Target: target, N: n})
-		require.NoError(t, err)
-		require.Zero(t, r.Failed, r.First)
+	assert.Equal(t, map[string]int{"v1": 100}, j.plain(100))
+	end := mesh.traffic(m)
 
-		return r.By
-	}
-	assert.Equal(t, map[string]int{"v1": 100}, calls(100))
-	end, err := other.Begin(devcluster.XDSQuestion{Target: target})
-	require.NoError(t, err)
-
-	w.update(ns, "v2")
-	w.await(ns, "v2 at 50", paused(1, 50))
-	m.share("setWeight 50", 50, "v2", calls(4000))
-	w.update(ns, "v3")
-	w.await(ns, "v3 at 50", paused(1, 50))
-	m.share("a third revision at 50", 50, "v3", calls(4000))
-	m.share("a third revision at 50, the second", 0, "v2", calls(1000))
+	j.to("v2", 0)
+	m.share("setWeight 50", 50, "v2", j.plain(j.sample))
+	j.to("v3", 0)
+	m.share("a third revision at 50", 50, "v3", j.plain(j.sample))
+	m.share("a third revision at 50, the second", 0, "v2", j.plain(j.sample/2))
 	w.resume(ns)
 	w.await(ns, "v3 is promoted, the others scaled down", alone)
-	m.share("promoted", 100, "v3", calls(1000))
-	w.update(ns, "v4")
-	w.await(ns, "v4 at 50", paused(1, 50))
-	w.patch(ns, `{"status":{"abort":true}}`, "status")
-	w.await(ns, "v4 is aborted and scaled down", aborted)
-	m.share("aborted at 50", 0, "v4", calls(1000))
-
-	r, err := end()
-	require.NoError(t, err)
-	m.notes = append(m.notes, fmt.Sprintf("- two promotions' worth of subset switches, an abort and scale-down: %d calls, %.0f a second, **%d failed**.",
-		r.Calls, float64(r.Calls)/r.Took, r.Failed))
-	assert.Zero(t, r.Failed, r.First)
+	m.share("promoted", 100, "v3", j.plain(j.sample/2))
+	j.abortedAt("v4", 0)
+	end("two promotions' worth of subset switches, an abort and scale-down")
 }

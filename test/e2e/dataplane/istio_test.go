@@ -2,7 +2,6 @@ package dataplane
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -34,65 +33,72 @@ spec:
 `, namespace), rolloutYAML(namespace, meshRouting, steps))
 }
 
+// mesh is istiod and two clients that learn from it over xDS whom to call: one is
+// asked and counted, the other calls all the time.
+type mesh struct {
+	w             *world
+	target        string
+	asked, caller *devcluster.XDSClient
+}
+
+func openMesh(w *world, target string) mesh {
+	w.t.Helper()
+	_, err := w.cluster.StartIstiod(w.t.Context())
+	require.NoError(w.t, err)
+	w.control("istio")
+	asked, err := w.cluster.StartXDSClient(w.t.Context())
+	require.NoError(w.t, err)
+	caller, err := w.cluster.StartXDSClient(w.t.Context())
+	require.NoError(w.t, err)
+
+	return mesh{w, target, asked, caller}
+}
+
+// calls makes calls with a header, each once, and counts the versions that answered.
+func (m mesh) calls(header map[string]string) func(n int) map[string]int {
+	return func(n int) map[string]int {
+		m.w.t.Helper()
+		r, err := m.asked.Ask(devcluster.XDSQuestion{Target: m.target, N: n, Header: header})
+		require.NoError(m.w.t, err)
+		require.Zero(m.w.t, r.Failed, r.First)
+
+		return r.By
+	}
+}
+
+// traffic calls until it is told to end, and then notes that no call has failed.
+func (m mesh) traffic(to *table) (end func(through string)) {
+	m.w.t.Helper()
+	stop, err := m.caller.Begin(devcluster.XDSQuestion{Target: m.target})
+	require.NoError(m.w.t, err)
+
+	return func(through string) {
+		m.w.t.Helper()
+		r, err := stop()
+		require.NoError(m.w.t, err)
+		to.notes = append(to.notes, fmt.Sprintf("- %s: %d calls, %.0f a second, **%d failed**; %d were made again because grpc-go "+
+			"refuses calls for a moment while it takes over a new cluster.", through, r.Calls, float64(r.Calls)/r.Took, r.Failed, r.Raced))
+		assert.Zero(m.w.t, r.Failed, r.First)
+	}
+}
+
 // A rollout in a mesh without proxies: clients learn the weights from istiod over
 // xDS. What is counted are calls, each made once.
 func TestIstioOverXDS(t *testing.T) {
 	w := open(t)
-	_, err := w.cluster.StartIstiod(t.Context())
-	require.NoError(t, err)
-	w.control("istio")
-	client, err := w.cluster.StartXDSClient(t.Context())
-	require.NoError(t, err)
-	other, err := w.cluster.StartXDSClient(t.Context())
-	require.NoError(t, err)
+	mesh := openMesh(w, "xds:///app.mesh.svc.cluster.local:90")
 	m := &table{t: t, root: w.root, name: "Istio, clients of istiod over xDS"}
 	defer m.publish()
 
-	const ns, target = "mesh", "xds:///app.mesh.svc.cluster.local:90"
-	weights := []int{20, 50, 80}
-	steps := []string{testers, pause}
-	for _, share := range weights {
-		steps = append(steps, weight(share), pause)
-	}
-	w.apply(meshYAML(ns, strings.Join(append(steps, noTest), ", "))...)
+	const ns = "mesh"
+	j := journey{w: w, m: m, ns: ns, weights: []int{20, 50, 80}, sample: 4000, plain: mesh.calls(nil),
+		tester: mesh.calls(map[string]string{"x-test": "canary-7"})}
+	w.apply(meshYAML(ns, j.steps())...)
 	w.await(ns, "v1 is healthy", alone)
-	calls := func(n int, header map[string]string) map[string]int {
-		t.Helper()
-		r, err := client.Ask(devcluster.XDSQuestion{Target: target, N: n, Header: header})
-		require.NoError(t, err)
-		require.Zero(t, r.Failed, r.First)
+	assert.Equal(t, map[string]int{"v1": 100}, j.plain(100))
+	end := mesh.traffic(m)
 
-		return r.By
-	}
-	assert.Equal(t, map[string]int{"v1": 100}, calls(100, nil))
-	tester := map[string]string{"x-test": "canary-7"}
-	end, err := other.Begin(devcluster.XDSQuestion{Target: target})
-	require.NoError(t, err)
-
-	w.update(ns, "v2")
-	w.await(ns, "header route only", paused(1, 0))
-	m.share("header route at weight 0, others", 0, "v2", calls(1000, nil))
-	m.share("header route at weight 0, testers", 100, "v2", calls(400, tester))
-	w.resume(ns)
-	for i, share := range weights {
-		w.await(ns, fmt.Sprintf("paused at %d", share), paused(int64(3+2*i), int64(share)))
-		m.share(fmt.Sprintf("setWeight %d", share), float64(share), "v2", calls(4000, nil))
-		w.resume(ns)
-	}
-	w.await(ns, "v2 is promoted, v1 scaled down", alone)
-	m.share("promoted", 100, "v2", calls(1000, nil))
-	w.update(ns, "v3")
-	w.await(ns, "header route of v3", paused(1, 0))
-	w.resume(ns)
-	w.await(ns, "v3 at 20", paused(3, 20))
-	w.patch(ns, `{"status":{"abort":true}}`, "status")
-	w.await(ns, "v3 is aborted and scaled down", aborted)
-	m.share("aborted at 20", 0, "v3", calls(1000, nil))
-	m.share("aborted at 20, testers", 0, "v3", calls(400, tester))
-
-	r, err := end()
-	require.NoError(t, err)
-	m.notes = append(m.notes, fmt.Sprintf("- promotion, abort and scale-down: %d calls, %.0f a second, **%d failed**; %d were made again because grpc-go "+
-		"refuses calls for a moment while it takes over a new cluster.", r.Calls, float64(r.Calls)/r.Took, r.Failed, r.Raced))
-	assert.Zero(t, r.Failed, r.First)
+	j.promoted("v2")
+	j.abortedAt("v3", 0)
+	end("promotion, abort and scale-down")
 }

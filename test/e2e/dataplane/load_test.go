@@ -88,6 +88,11 @@ func count(t testing.TB, n int, request ask) map[string]int {
 	return by
 }
 
+// counting is count with the request.
+func counting(t testing.TB, request ask) func(n int) map[string]int {
+	return func(n int) map[string]int { return count(t, n, request) }
+}
+
 // load sends requests at a rate until it is stopped.
 type load struct {
 	started time.Time

@@ -3,8 +3,6 @@ package dataplane
 import (
 	"errors"
 	"fmt"
-	"net/http"
-	"strings"
 	"testing"
 	"time"
 
@@ -51,50 +49,19 @@ func TestIngressNginx(t *testing.T) {
 	defer m.publish()
 
 	const ns = "ingress"
-	weights := []int{10, 33, 50, 75}
-	steps := []string{testers, pause}
-	for _, share := range weights {
-		steps = append(steps, weight(share), pause)
-	}
-	w.apply(ingressYAML(ns, strings.Join(append(steps, noTest), ", "))...)
+	request := overHTTP(w.cluster.Dial, "http://"+gateway.Inside, appHost, nil)
+	j := journey{w: w, m: m, ns: ns, weights: []int{10, 33, 50, 75}, sample: 4000, plain: counting(t, request),
+		tester: counting(t, overHTTP(w.cluster.Dial, "http://"+gateway.Inside, appHost, testerHeader))}
+	w.apply(ingressYAML(ns, j.steps())...)
 	w.await(ns, "v1 is healthy", alone)
-	plain := overHTTP(w.cluster.Dial, "http://"+gateway.Inside, appHost, nil)
-	tester := overHTTP(w.cluster.Dial, "http://"+gateway.Inside, appHost, http.Header{"X-Test": {"canary-7"}})
-	awaitServing(t, plain)
-	traffic := run(plain, 600)
+	awaitServing(t, request)
+	traffic := run(request, 600)
 
-	w.update(ns, "v2")
-	w.await(ns, "header route only", paused(1, 0))
-	m.share("header route at weight 0, others", 0, "v2", count(t, 2000, plain))
-	m.share("header route at weight 0, testers", 100, "v2", count(t, 400, tester))
-	w.resume(ns)
-	for i, share := range weights {
-		w.await(ns, fmt.Sprintf("paused at %d", share), paused(int64(3+2*i), int64(share)))
-		m.share(fmt.Sprintf("setWeight %d", share), float64(share), "v2", count(t, 4000, plain))
-		m.share(fmt.Sprintf("setWeight %d, testers", share), 100, "v2", count(t, 400, tester))
-		w.resume(ns)
-	}
-	w.await(ns, "v2 is promoted, v1 scaled down", alone)
-	m.share("promoted", 100, "v2", count(t, 2000, plain))
+	j.promoted("v2")
 	w.noCanaryIngress(ns)
-
-	w.update(ns, "v3")
-	w.await(ns, "header route of v3", paused(1, 0))
-	w.resume(ns)
-	w.await(ns, "v3 at 10", paused(3, 10))
-	w.patch(ns, `{"status":{"abort":true}}`, "status")
-	w.await(ns, "v3 is aborted and scaled down", aborted)
-	m.share("aborted at 10", 0, "v3", count(t, 2000, plain))
-	m.share("aborted at 10, testers", 0, "v3", count(t, 400, tester))
+	j.abortedAt("v3", 0)
 	w.noCanaryIngress(ns)
-
-	w.update(ns, "v4")
-	w.await(ns, "header route of v4", paused(1, 0))
-	w.resume(ns)
-	w.await(ns, "v4 at 10", paused(3, 10))
-	w.update(ns, "v2")
-	w.await(ns, "v4 is rolled back to v2 and scaled down", alone)
-	m.share("rolled back", 100, "v2", count(t, 2000, plain))
+	j.rolledBackAt("v4", 0, "v2")
 	m.calm("promotion, abort, rollback and scale-down", traffic, 500)
 }
 

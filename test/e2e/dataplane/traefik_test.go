@@ -3,7 +3,6 @@ package dataplane
 import (
 	"fmt"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 
@@ -63,6 +62,9 @@ spec:
 `, namespace, routing, steps)
 }
 
+// testerHeader is what the header route of the testers matches.
+var testerHeader = http.Header{"X-Test": {"canary-7"}}
+
 const traefikRouting = `{managedRoutes: [{name: testers}], plugins: {argoproj-labs/gatewayAPI: {httpRoute: app, drainSeconds: %d}}}`
 
 const (
@@ -85,53 +87,17 @@ func TestGatewayAPIOnTraefik(t *testing.T) {
 	defer m.publish()
 
 	const ns = "plain"
-	weights := []int{10, 33, 50, 75}
-	steps := []string{testers, pause}
-	for _, share := range weights {
-		steps = append(steps, weight(share), pause)
-	}
-	w.apply(appYAML(ns, fmt.Sprintf(traefikRouting, 1), strings.Join(append(steps, noTest), ", "))...)
+	request := overHTTP(w.cluster.Dial, "http://"+gateway.Inside, appHost, nil)
+	j := journey{w: w, m: m, ns: ns, weights: []int{10, 33, 50, 75}, sample: 4000, plain: counting(t, request),
+		tester: counting(t, overHTTP(w.cluster.Dial, "http://"+gateway.Inside, appHost, testerHeader))}
+	w.apply(appYAML(ns, fmt.Sprintf(traefikRouting, 1), j.steps())...)
 	w.await(ns, "v1 is healthy", alone)
-	plain := overHTTP(w.cluster.Dial, "http://"+gateway.Inside, appHost, nil)
-	tester := overHTTP(w.cluster.Dial, "http://"+gateway.Inside, appHost, http.Header{"X-Test": {"canary-7"}})
-	awaitServing(t, plain)
-	traffic := run(plain, 600)
+	awaitServing(t, request)
+	traffic := run(request, 600)
 
-	w.update(ns, "v2")
-	w.await(ns, "header route only", paused(1, 0))
-	m.share("header route at weight 0, others", 0, "v2", count(t, 2000, plain))
-	m.share("header route at weight 0, testers", 100, "v2", count(t, 400, tester))
-	w.resume(ns)
-	for i, share := range weights {
-		w.await(ns, fmt.Sprintf("paused at %d", share), paused(int64(3+2*i), int64(share)))
-		m.share(fmt.Sprintf("setWeight %d", share), float64(share), "v2", count(t, 2000, plain))
-		m.share(fmt.Sprintf("setWeight %d, testers", share), 100, "v2", count(t, 400, tester))
-		w.resume(ns)
-	}
-	w.await(ns, "v2 is promoted, v1 scaled down", alone)
-	m.share("promoted", 100, "v2", count(t, 2000, plain))
-
-	w.update(ns, "v3")
-	w.await(ns, "header route of v3", paused(1, 0))
-	w.resume(ns)
-	w.await(ns, "v3 at 10", paused(3, 10))
-	w.patch(ns, `{"status":{"abort":true}}`, "status")
-	w.await(ns, "v3 is aborted and scaled down", aborted)
-	m.share("aborted at 10", 0, "v3", count(t, 2000, plain))
-	m.share("aborted at 10, testers", 0, "v3", count(t, 400, tester))
-
-	w.update(ns, "v4")
-	w.await(ns, "header route of v4", paused(1, 0))
-	for range 3 {
-		w.resume(ns)
-		time.Sleep(500 * time.Millisecond) // The step behind the pause has to begin before the next resume means it.
-		w.await(ns, "the next pause of v4", func(ro map[string]any) bool {
-			return paused(3, 10)(ro) || paused(5, 33)(ro) || paused(7, 50)(ro)
-		})
-	}
-	w.update(ns, "v2")
-	w.await(ns, "v4 is rolled back to v2 and scaled down", alone)
-	m.share("rolled back", 100, "v2", count(t, 2000, plain))
+	j.promoted("v2")
+	j.abortedAt("v3", 0)
+	j.rolledBackAt("v4", 2, "v2")
 	m.calm("promotion, abort, rollback and scale-down", traffic, 500)
 }
 
@@ -146,28 +112,15 @@ func TestGatewayAPIOnALaggingTraefik(t *testing.T) {
 	defer m.publish()
 
 	const ns = "lagging"
-	w.apply(appYAML(ns, fmt.Sprintf(traefikRouting, 5), strings.Join([]string{weight(25), pause, weight(60), pause}, ", "))...)
+	request := overHTTP(w.cluster.Dial, "http://"+gateway.Inside, appHost, nil)
+	j := journey{w: w, m: m, ns: ns, weights: []int{25, 60}, sample: 4000, plain: counting(t, request)}
+	w.apply(appYAML(ns, fmt.Sprintf(traefikRouting, 5), j.steps())...)
 	w.await(ns, "v1 is healthy", alone)
-	plain := overHTTP(w.cluster.Dial, "http://"+gateway.Inside, appHost, nil)
-	awaitServing(t, plain)
-	traffic := run(plain, 600)
+	awaitServing(t, request)
+	traffic := run(request, 600)
 
-	w.update(ns, "v2")
-	w.await(ns, "v2 at 25", paused(1, 25))
-	m.share("setWeight 25", 25, "v2", count(t, 2000, plain))
-	w.resume(ns)
-	w.await(ns, "v2 at 60", paused(3, 60))
-	m.share("setWeight 60", 60, "v2", count(t, 2000, plain))
-	w.patch(ns, `{"status":{"abort":true}}`, "status")
-	w.await(ns, "v2 is aborted and scaled down", aborted)
-	m.share("aborted at 60", 0, "v2", count(t, 2000, plain))
-	w.update(ns, "v3")
-	w.await(ns, "v3 at 25", paused(1, 25))
-	w.resume(ns)
-	w.await(ns, "v3 at 60", paused(3, 60))
-	w.resume(ns)
-	w.await(ns, "v3 is promoted, v1 scaled down", alone)
-	m.share("promoted", 100, "v3", count(t, 2000, plain))
+	j.abortedAt("v2", 1)
+	j.promoted("v3")
 	m.calm("abort, promotion and scale-down", traffic, 500)
 }
 

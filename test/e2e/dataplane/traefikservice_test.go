@@ -2,7 +2,6 @@ package dataplane
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,11 +22,8 @@ func TestTraefikServices(t *testing.T) {
 	defer m.publish()
 
 	const ns = "services"
-	weights := []int{10, 33, 75}
-	var steps []string
-	for _, share := range weights {
-		steps = append(steps, weight(share), pause)
-	}
+	request := overHTTP(w.cluster.Dial, "http://"+gateway.Inside, appHost, nil)
+	j := journey{w: w, m: m, ns: ns, weights: []int{10, 33, 75}, sample: 4000, plain: counting(t, request)}
 	w.apply(
 		fmt.Sprintf(`{apiVersion: v1, kind: Namespace, metadata: {name: %s}}`, ns), serviceYAML(ns, "app-stable"), serviceYAML(ns, "app-canary"),
 		fmt.Sprintf(`
@@ -41,27 +37,12 @@ kind: IngressRoute
 metadata: {name: app, namespace: %s}
 spec: {entryPoints: [web], routes: [{kind: Rule, match: "Host(%[2]s%[3]s%[2]s)", services: [{kind: TraefikService, name: app}]}]}
 `, ns, "`", appHost),
-		rolloutYAML(ns, "{traefik: {weightedTraefikServiceName: app}}", strings.Join(steps, ", ")))
+		rolloutYAML(ns, "{traefik: {weightedTraefikServiceName: app}}", j.steps()))
 	w.await(ns, "v1 is healthy", alone)
-	plain := overHTTP(w.cluster.Dial, "http://"+gateway.Inside, appHost, nil)
-	awaitServing(t, plain)
-	traffic := run(plain, 600)
+	awaitServing(t, request)
+	traffic := run(request, 600)
 
-	w.update(ns, "v2")
-	for i, share := range weights {
-		w.await(ns, fmt.Sprintf("v2 at %d", share), paused(int64(1+2*i), int64(share)))
-		m.share(fmt.Sprintf("setWeight %d", share), float64(share), "v2", count(t, 2000, plain))
-		w.resume(ns)
-	}
-	w.await(ns, "v2 is promoted, v1 scaled down", alone)
-	m.share("promoted", 100, "v2", count(t, 2000, plain))
-
-	w.update(ns, "v3")
-	w.await(ns, "v3 at 10", paused(1, 10))
-	w.resume(ns)
-	w.await(ns, "v3 at 33", paused(3, 33))
-	w.patch(ns, `{"status":{"abort":true}}`, "status")
-	w.await(ns, "v3 is aborted and scaled down", aborted)
-	m.share("aborted at 33", 0, "v3", count(t, 2000, plain))
+	j.promoted("v2")
+	j.abortedAt("v3", 1)
 	m.calm("promotion, abort and scale-down", traffic, 500)
 }
