@@ -171,34 +171,8 @@ func (c *Cluster) ingressFolders(ctx context.Context, packages string) (string, 
 	if err := os.WriteFile(filepath.Join(work, "nginx", "mime.types"), types, 0o644); err != nil {
 		return "", err
 	}
-	own, err := fs.Sub(ingressFiles, "ingressnginx")
-	if err != nil {
+	if err := ownIngressFiles(work); err != nil {
 		return "", err
-	}
-	if err := copyFiles(own, filepath.Join(work, "nginx", "lua")); err != nil {
-		return "", err
-	}
-	lua := filepath.Join(work, "nginx", "lua")
-	for _, script := range []string{"start.sh", "nginx.sh"} {
-		if err := os.Rename(filepath.Join(lua, script), filepath.Join(work, script)); err != nil {
-			return "", err
-		}
-		if err := os.Chmod(filepath.Join(work, script), 0o755); err != nil {
-			return "", err
-		}
-	}
-	absent, err := os.ReadFile(filepath.Join(lua, "absent.lua"))
-	if err != nil {
-		return "", err
-	}
-	for _, name := range absentLibraries {
-		file := filepath.Join(lua, "resty", name+".lua")
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			return "", err
-		}
-		if err := os.WriteFile(file, absent, 0o644); err != nil {
-			return "", err
-		}
 	}
 	template := filepath.Join(work, "nginx", "template", "nginx.tmpl")
 	text, err := os.ReadFile(template)
@@ -210,6 +184,40 @@ func (c *Cluster) ingressFolders(ctx context.Context, packages string) (string, 
 		return "", err
 	}
 	return work, os.WriteFile(template, []byte(edited), 0o644)
+}
+
+// ownIngressFiles adds the scripts that start it and a stand-in for each Lua library that Debian does not have.
+func ownIngressFiles(work string) error {
+	own, err := fs.Sub(ingressFiles, "ingressnginx")
+	if err != nil {
+		return err
+	}
+	if err := copyFiles(own, filepath.Join(work, "nginx", "lua")); err != nil {
+		return err
+	}
+	lua := filepath.Join(work, "nginx", "lua")
+	for _, script := range []string{"start.sh", "nginx.sh"} {
+		if err := os.Rename(filepath.Join(lua, script), filepath.Join(work, script)); err != nil {
+			return err
+		}
+		if err := os.Chmod(filepath.Join(work, script), 0o755); err != nil {
+			return err
+		}
+	}
+	absent, err := os.ReadFile(filepath.Join(lua, "absent.lua"))
+	if err != nil {
+		return err
+	}
+	for _, name := range absentLibraries {
+		file := filepath.Join(lua, "resty", name+".lua")
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(file, absent, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // debianTemplate is ingress-nginx's template for Debian's nginx: its modules are loaded, nginx keeps the one user there is,

@@ -127,23 +127,7 @@ func (c *Cluster) startTraefik(ctx context.Context, o TraefikOptions) (*Server, 
 	if err != nil {
 		return nil, err
 	}
-	manifest := traefikManifest
-	if o.Streams {
-		manifest += traefikStreams
-		err = c.applyTraefikGatewayAPI(ctx)
-	} else {
-		err = c.ApplyGatewayAPI(ctx)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if o.Services {
-		manifest += traefikServices
-		if err := c.applyTraefikDefinitions(ctx); err != nil {
-			return nil, err
-		}
-	}
-	if err := c.Apply(ctx, manifest); err != nil {
+	if err := c.applyTraefik(ctx, o); err != nil {
 		return nil, err
 	}
 	token, err := c.ServiceAccountToken(ctx, GatewayNamespace, "traefik")
@@ -157,6 +141,28 @@ func (c *Cluster) startTraefik(ctx context.Context, o TraefikOptions) (*Server, 
 	ready := func(ctx context.Context, client *http.Client) error {
 		return errors.Join(httpOK(ctx, client, "http://"+traefikAdmin+"/ping"), c.gatewayProgrammed(ctx))
 	}
+	return c.serve(ctx, "traefik", paths[0], traefikWeb, ready, c.traefikFlags(o, tokenFile)...)
+}
+
+// applyTraefik applies the kinds it serves and what it needs of the cluster.
+func (c *Cluster) applyTraefik(ctx context.Context, o TraefikOptions) error {
+	manifest, kinds := traefikManifest, c.ApplyGatewayAPI
+	if o.Streams {
+		manifest, kinds = manifest+traefikStreams, c.applyTraefikGatewayAPI
+	}
+	if err := kinds(ctx); err != nil {
+		return err
+	}
+	if o.Services {
+		manifest += traefikServices
+		if err := c.applyTraefikDefinitions(ctx); err != nil {
+			return err
+		}
+	}
+	return c.Apply(ctx, manifest)
+}
+
+func (c *Cluster) traefikFlags(o TraefikOptions, tokenFile string) []string {
 	flags := []string{
 		"--entrypoints.web.address=:80",
 		"--entrypoints.admin.address=" + traefikAdmin,
@@ -180,7 +186,7 @@ func (c *Cluster) startTraefik(ctx context.Context, o TraefikOptions) (*Server, 
 		flags = append(flags, "--providers.kubernetescrd.endpoint="+c.server, "--providers.kubernetescrd.token="+tokenFile,
 			"--providers.kubernetescrd.certauthfilepath="+c.CAPath())
 	}
-	return c.serve(ctx, "traefik", paths[0], traefikWeb, ready, flags...)
+	return flags
 }
 
 // applyTraefikDefinitions applies the definitions of Traefik's own kinds.

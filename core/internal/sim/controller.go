@@ -157,42 +157,11 @@ func (w *World) observe(ro *v1alpha1.Rollout) (*rollout.Snapshot, error) {
 		return nil, err
 	}
 	ro = s.Rollout
-	if sel, err := metav1.LabelSelectorAsSelector(ro.Spec.Selector); err == nil {
-		for _, rs := range list[*appsv1.ReplicaSet](w.cache.objects, kindReplicaSet) {
-			orphan := metav1.GetControllerOf(rs) == nil && sel.Matches(labels.Set(rs.Labels))
-			if !metav1.IsControlledBy(rs, ro) && !orphan {
-				continue
-			}
-			if w.behind(rs) {
-				return nil, errBehind
-			}
-			s.ReplicaSets = append(s.ReplicaSets, rs)
-		}
+	if err := w.observeOwned(s); err != nil {
+		return nil, err
 	}
-	for _, run := range list[*v1alpha1.AnalysisRun](w.cache.objects, kindAnalysisRun) {
-		if w.behind(run) {
-			return nil, errBehind
-		}
-		s.AnalysisRuns = append(s.AnalysisRuns, run)
-	}
-	for _, ex := range list[*v1alpha1.Experiment](w.cache.objects, kindExperiment) {
-		if w.behind(ex) {
-			return nil, errBehind
-		}
-		s.Experiments = append(s.Experiments, ex)
-	}
-	named := rollout.ServiceNames(ro)
-	for _, svc := range list[*corev1.Service](w.cache.objects, kindService) {
-		if !slices.Contains(named, svc.Name) {
-			continue
-		}
-		if w.behind(svc) {
-			return nil, errBehind
-		}
-		s.Services[svc.Name] = svc
-		if owner := svc.Annotations[v1alpha1.AnnotationManagedBy]; w.rivals[owner] {
-			s.Owners[svc.Name] = owner
-		}
+	if err := w.observeServices(s); err != nil {
+		return nil, err
 	}
 	for _, r := range list[*Route](w.cache.objects, kindRoute) {
 		if w.behind(r) {
@@ -216,6 +185,52 @@ func (w *World) observe(ro *v1alpha1.Rollout) (*rollout.Snapshot, error) {
 	s.Routers = w.observeAll(ro)
 	s.StepPlugins = w.observeSteps(ro)
 	return s, nil
+}
+
+// observeOwned adds what the Rollout has made, and ReplicaSets it may adopt.
+func (w *World) observeOwned(s *rollout.Snapshot) error {
+	if sel, err := metav1.LabelSelectorAsSelector(s.Rollout.Spec.Selector); err == nil {
+		for _, rs := range list[*appsv1.ReplicaSet](w.cache.objects, kindReplicaSet) {
+			orphan := metav1.GetControllerOf(rs) == nil && sel.Matches(labels.Set(rs.Labels))
+			if !metav1.IsControlledBy(rs, s.Rollout) && !orphan {
+				continue
+			}
+			if w.behind(rs) {
+				return errBehind
+			}
+			s.ReplicaSets = append(s.ReplicaSets, rs)
+		}
+	}
+	for _, run := range list[*v1alpha1.AnalysisRun](w.cache.objects, kindAnalysisRun) {
+		if w.behind(run) {
+			return errBehind
+		}
+		s.AnalysisRuns = append(s.AnalysisRuns, run)
+	}
+	for _, ex := range list[*v1alpha1.Experiment](w.cache.objects, kindExperiment) {
+		if w.behind(ex) {
+			return errBehind
+		}
+		s.Experiments = append(s.Experiments, ex)
+	}
+	return nil
+}
+
+func (w *World) observeServices(s *rollout.Snapshot) error {
+	named := rollout.ServiceNames(s.Rollout)
+	for _, svc := range list[*corev1.Service](w.cache.objects, kindService) {
+		if !slices.Contains(named, svc.Name) {
+			continue
+		}
+		if w.behind(svc) {
+			return errBehind
+		}
+		s.Services[svc.Name] = svc
+		if owner := svc.Annotations[v1alpha1.AnnotationManagedBy]; w.rivals[owner] {
+			s.Owners[svc.Name] = owner
+		}
+	}
+	return nil
 }
 
 func (w *World) behind(obj object) bool {

@@ -155,12 +155,7 @@ func (c *client) ask(q question, until <-chan question) (reply, error) {
 	for range 8 {
 		group.Go(func() {
 			for begin() {
-				version, err := call(conn, q.Header)
-				raced := err != nil && strings.Contains(err.Error(), unknownCluster)
-				for again := time.Now().Add(raceTimeout); err != nil && strings.Contains(err.Error(), unknownCluster) && time.Now().Before(again); {
-					time.Sleep(10 * time.Millisecond)
-					version, err = call(conn, q.Header)
-				}
+				version, raced, err := callAgain(conn, q.Header)
 				mu.Lock()
 				if raced {
 					total.Raced++
@@ -183,6 +178,18 @@ func (c *client) ask(q question, until <-chan question) (reply, error) {
 	group.Wait()
 	total.Took = time.Since(started).Seconds()
 	return total, nil
+}
+
+// callAgain makes one call, and makes it again as long as it fails with
+// unknownCluster; raced says whether it had to.
+func callAgain(conn *grpc.ClientConn, header map[string]string) (version string, raced bool, err error) {
+	for end := time.Now().Add(raceTimeout); ; time.Sleep(10 * time.Millisecond) {
+		version, err = call(conn, header)
+		if err == nil || !strings.Contains(err.Error(), unknownCluster) || time.Now().After(end) {
+			return version, raced, err
+		}
+		raced = true
+	}
 }
 
 // call makes one call and returns the version that answered. A call to an
