@@ -74,7 +74,7 @@ func (p *planner) dress(rs *appsv1.ReplicaSet) {
 		return
 	}
 	left, pending := rollout.Undressing(rs)
-	if !pending || p.writes(rs) || !rollout.Reported(rs) {
+	if !pending || !p.templatesSeen() {
 		return
 	}
 	p.add(rollout.SyncPods{
@@ -86,6 +86,22 @@ func (p *planner) dress(rs *appsv1.ReplicaSet) {
 		Labels:          all(left.Labels, want.Labels),
 		Annotations:     all(left.Annotations, want.Annotations),
 	})
+}
+
+// templatesSeen reports that the controller of ReplicaSets has seen every template
+// a role has changed: the pods of all of them are marked in one plan. Were each
+// marked when its own ReplicaSet is reported, the order would be that of two
+// status updates of another controller, which no forecast can know.
+func (p *planner) templatesSeen() bool {
+	for _, rs := range p.s.ReplicaSets {
+		if !metav1.IsControlledBy(rs, p.ro) || rs.DeletionTimestamp != nil {
+			continue
+		}
+		if _, pending := rollout.Undressing(rs); pending && (p.writes(rs) || !rollout.Reported(rs)) {
+			return false
+		}
+	}
+	return true
 }
 
 // redress adds the change of the template to the one write of the ReplicaSet in

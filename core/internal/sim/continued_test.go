@@ -45,7 +45,7 @@ func TestThePlanIsTheTrace(t *testing.T) {
 }
 
 func everyStory() []story {
-	return slices.Concat(stories, basicStories, routeStories, stepStories, lifecycleStories, workloadStories, podStories, blueGreenStories, scaleStories)
+	return slices.Concat(stories, basicStories, routeStories, stepStories, lifecycleStories, workloadStories, podStories, blueGreenStories, scaleStories, roleStories, subsetStories)
 }
 
 // foreteller holds one forecast against a story that goes on.

@@ -197,8 +197,7 @@ var podStories = []story{
 		}},
 }
 
-// roleStories are not foretold: the pods of two ReplicaSets are marked at the same
-// instant, in an order that nobody promises.
+// roleStories are about marks on the pods of a blue-green Rollout.
 var roleStories = []story{
 	{name: "bluegreen-role-metadata", about: "The pods of the preview are marked as such until they are promoted, and as active then; those it replaces lose their mark.",
 		play: func(w *sim.World) {
