@@ -73,9 +73,10 @@ func (p *planner) otherPods() int32 {
 }
 
 // sizeOthersBasic takes the pods of other revisions away, those that are not
-// available at once, the others newest first as far as the floor allows.
+// available at once, the others newest first as far as the floor allows. An
+// analysis that could not tell is none of theirs.
 func (p *planner) sizeOthersBasic() {
-	if p.plan.Invalid != "" || p.halted() && !p.aborted() {
+	if p.plan.Invalid != "" || p.ro.Spec.Paused && !p.aborted() {
 		return
 	}
 	_, floor := rollout.PodBounds(p.canary, p.want)

@@ -99,7 +99,7 @@ func (p *planner) failedRun() bool {
 			p.move(rollout.Transition{Kind: rollout.TransitionAbort, Index: p.restart(), Message: message})
 			return true
 		case v1alpha1.AnalysisPhaseInconclusive:
-			if p.pausedFor(v1alpha1.PauseReasonInconclusiveAnalysis) == nil && !p.resumedInconclusive() {
+			if p.pausedFor(v1alpha1.PauseReasonInconclusiveAnalysis) == nil && !(p.resumedInconclusive() && p.told(kind, run.Name)) {
 				p.move(rollout.Transition{Kind: rollout.TransitionPause, Index: p.ro.Status.CurrentStepIndex,
 					Pause: v1alpha1.PauseReasonInconclusiveAnalysis})
 				return true
@@ -130,6 +130,14 @@ func (p *planner) late() {
 // the controller had paused and no condition is left.
 func (p *planner) resumedInconclusive() bool {
 	return p.ro.Status.ControllerPause && len(p.ro.Status.PauseConditions) == 0
+}
+
+// told reports that status already says that the run is inconclusive. Only then
+// a resume is an answer to it: one before that was about another pause, and
+// taken for an answer it would start run after run.
+func (p *planner) told(kind, name string) bool {
+	run := runOf(&p.ro.Status, kind)
+	return run != nil && run.Name == name && run.Status == v1alpha1.AnalysisPhaseInconclusive
 }
 
 func (p *planner) pausedFor(reason v1alpha1.PauseReason) *v1alpha1.PauseCondition {

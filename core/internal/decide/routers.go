@@ -57,17 +57,22 @@ func (p *planner) recheck(r rollout.Router) {
 
 // misnamed reports that the Services were renamed while traffic was split
 // between the old ones: what routers say about the new names is not where
-// traffic goes. An abort takes it back from the old ones.
+// traffic goes. An abort takes it back from the old ones. Where the two names
+// only changed places, nothing is hidden.
 func (p *planner) misnamed() bool {
 	w := p.ro.Status.Canary.Weights
+	if w != nil && w.Canary.ServiceName == p.canary.StableService && w.Stable.ServiceName == p.canary.CanaryService {
+		return false
+	}
 	return w != nil && w.Canary.Weight > 0 && w.Canary.ServiceName != "" && w.Stable.ServiceName != "" &&
 		(w.Canary.ServiceName != p.canary.CanaryService || w.Stable.ServiceName != p.canary.StableService)
 }
 
-// unnamed reports that the spec names one Service, or none, where routers split
-// between two: nobody can be asked for a weight between a name and nothing.
+// unnamed reports that the spec names one Service, once or twice, or none, where
+// routers split between two: nobody can be asked for a weight between a name and
+// nothing, or itself.
 func (p *planner) unnamed() bool {
-	if p.canary.StableService != "" && p.canary.CanaryService != "" {
+	if p.canary.StableService != "" && p.canary.CanaryService != "" && p.canary.StableService != p.canary.CanaryService {
 		return false
 	}
 	return slices.ContainsFunc(p.active(), func(r rollout.Router) bool { return !r.Subsets() })

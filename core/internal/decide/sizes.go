@@ -95,8 +95,8 @@ func (p *planner) retreat() int32 {
 	}
 	for i := len(p.steps()) - 1; i >= 0; i-- {
 		w := p.steps()[i].SetWeight
-		if w != nil && p.podsFor(*w) < hold {
-			return *w
+		if w != nil && p.podsFor(p.within(*w)) < hold {
+			return p.within(*w)
 		}
 	}
 	return 0

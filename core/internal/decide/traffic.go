@@ -87,11 +87,15 @@ func (p *planner) goal() int32 {
 	}
 	for i := p.index; i >= 0; i-- {
 		if w := p.steps()[i].SetWeight; w != nil {
-			return *w
+			return p.within(*w)
 		}
 	}
 	return 0
 }
+
+// within brings a weight of the spec between nothing and everything: no count of
+// pods may follow from a mistyped one, which is reported as such.
+func (p *planner) within(weight int32) int32 { return min(max(weight, 0), p.total) }
 
 // acknowledged is the weight the routers last accepted for this revision. What
 // they all carry as the position asks for counts, recorded or not: a pass that
@@ -222,7 +226,7 @@ func (p *planner) mayReturn(weight int32) bool {
 		to = p.s.ByHash(at)
 	}
 	have := rollout.Available(to)
-	source := rollout.Available(p.s.ByHash(p.behind(rollout.RoleCanary, p.hash)))
+	source := p.serving()
 	nowhere := p.want > 0 && have == 0 && source > 0 && weight < p.total // rounded down, but not to nothing
 	if p.enough(to, need) && !nowhere || have >= max(1, source) {
 		return true
@@ -230,6 +234,20 @@ func (p *planner) mayReturn(weight int32) bool {
 	p.hold(rollout.Hold{Reason: rollout.HoldWaitingForPods, Blocking: !p.dynamic(), EndedBy: "pods of the stable revision becoming available",
 		What: fmt.Sprintf("returning %d of %d weight to stable needs %d pods, %d are available", p.total-weight, p.total, need, have)})
 	return false
+}
+
+// serving are the pods that answer to the canary name. One that selects no
+// revision of ours yet reaches them all.
+func (p *planner) serving() int32 {
+	at := p.behind(rollout.RoleCanary, p.hash)
+	if at != "" || p.s.Services[p.canary.CanaryService] == nil {
+		return rollout.Available(p.s.ByHash(at))
+	}
+	var n int32
+	for _, rs := range p.s.ReplicaSets {
+		n += rollout.Available(rs)
+	}
+	return n
 }
 
 // overdue: convergence takes milliseconds to seconds; after 30 s a person
@@ -296,7 +314,7 @@ func (p *planner) unreported() bool {
 // names carry the traffic.
 func (p *planner) release() {
 	for _, r := range p.s.Routers {
-		if !r.Releasing || r.Problem != nil || p.gaveBack(r) || p.remembered(r) == nil {
+		if !r.Releasing || r.Problem != nil || p.gaveBack(r) || p.remembered(r) == nil || p.unnamed() {
 			continue
 		}
 		if !p.quiet() {

@@ -51,7 +51,10 @@ func (w *World) judgeBasicPods(before, after *appsv1.ReplicaSet) {
 			had += int64(min(rs.Status.AvailableReplicas, from)) - have
 		}
 	}
-	alone := w.byHash(ro.Status.StableRS) == nil || ro.Status.StableRS == ro.Status.CurrentPodHash
+	// One that somebody took away is gone like one that was deleted: nobody can
+	// give it pods, so the new revision gets all of them. Users have more, not less.
+	stable := w.byHash(ro.Status.StableRS)
+	alone := stable == nil || metav1.GetControllerOf(stable) == nil || ro.Status.StableRS == ro.Status.CurrentPodHash
 	if to > from && pods > ceiling && !alone {
 		w.broken("S7", "%s is raised to %d: %d pods, %d are allowed", after.Name, to, pods, ceiling)
 	}
