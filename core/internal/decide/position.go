@@ -33,6 +33,8 @@ func (p *planner) position() {
 	case st.AbortedAt != nil && p.bg != nil && p.departing():
 		// scaleBlueGreen() takes the deadline of the abort off first: to a later
 		// pass it would look like that of a revision that returns.
+	case st.AbortedAt != nil && p.untold():
+		// stepPlugins() tells them first: what comes then is another operation.
 	case st.AbortedAt != nil:
 		p.move(rollout.Transition{Kind: rollout.TransitionRetry, Index: p.restart()})
 	case p.failedRun(), p.failedExperiment():

@@ -21,7 +21,7 @@ func (p *planner) stepPlugins() {
 	switch {
 	case p.moved():
 		// The next pass sees where the update is then.
-	case p.aborted():
+	case p.aborted() || p.ro.Status.AbortedAt != nil:
 		p.undo()
 	default:
 		p.terminate(p.unwanted)
@@ -69,11 +69,29 @@ func (p *planner) runPlugin(step v1alpha1.PluginStep) {
 // answer.
 func (p *planner) undo() {
 	for _, run := range slices.Backward(p.ro.Status.Canary.StepPluginStatuses) {
-		if run.Operation != v1alpha1.StepPluginOperationRun || run.Disabled || run.Phase == v1alpha1.StepPluginPhaseFailed {
-			continue
+		if undoable(run) {
+			p.wind(run, v1alpha1.StepPluginOperationAbort)
 		}
-		p.wind(run, v1alpha1.StepPluginOperationAbort)
 	}
+}
+
+// undoable: a plugin has done the step, or may have.
+func undoable(e v1alpha1.StepPluginStatus) bool {
+	return e.Operation == v1alpha1.StepPluginOperationRun && !e.Disabled && e.Phase != v1alpha1.StepPluginPhaseFailed
+}
+
+// untold reports that a plugin which is there was never asked to take back its
+// step of the aborted update. A retry and a new revision wait for that one call:
+// status forgets the step with them. They wait for no answer, and for no plugin
+// that is gone.
+func (p *planner) untold() bool {
+	return slices.ContainsFunc(p.ro.Status.Canary.StepPluginStatuses, func(run v1alpha1.StepPluginStatus) bool {
+		if _, away := p.s.StepPlugins[run.Name]; away || !undoable(run) {
+			return false
+		}
+		e := p.stepEntry(run.Index, v1alpha1.StepPluginOperationAbort)
+		return e == nil || !e.Disabled && e.Executions == 0
+	})
 }
 
 // terminate ends running steps that nobody waits for any more.
@@ -91,10 +109,16 @@ func (p *planner) unwanted(run v1alpha1.StepPluginStatus) bool {
 }
 
 // superseded reports that a step of the update that is being replaced still runs
-// and has not been told to end. It is told once; the update does not wait for
-// more.
+// and has not been told to end, or one of an aborted update to be taken back. It
+// is told once; the update does not wait for more.
 func (p *planner) superseded() bool {
 	before := len(p.plan.Ops)
+	if p.ro.Status.AbortedAt != nil {
+		if p.untold() {
+			p.undo()
+		}
+		return len(p.plan.Ops) > before
+	}
 	p.terminate(func(run v1alpha1.StepPluginStatus) bool {
 		e := p.stepEntry(run.Index, v1alpha1.StepPluginOperationTerminate)
 		return e == nil || e.Executions == 0

@@ -21,6 +21,7 @@ func (w *World) judgeStatus(before, after *v1alpha1.Rollout) {
 	if len(n.PauseConditions) > len(o.PauseConditions) {
 		w.watch.resumed = false
 	}
+	w.lose(o, n)
 	w.judgePosition(before, after)
 	w.judgeForm(before, after)
 	if after.Spec.Strategy.BlueGreen != nil {

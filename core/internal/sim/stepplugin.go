@@ -33,6 +33,7 @@ type operation struct {
 	undone    bool
 	stopped   bool
 	told      bool // to end, whatever came of it
+	lost      bool // its update was over while nobody could be told
 	callsOfIt int
 }
 
@@ -140,16 +141,29 @@ func (w *World) judgeCall(c rollout.StepCall) {
 	}
 }
 
+// lose remembers what was under way at plugins that are not installed when an
+// update, or an attempt at it, is over: no update waits for them.
+func (w *World) lose(before, after v1alpha1.RolloutStatus) {
+	if before.CurrentPodHash == after.CurrentPodHash && before.Canary.StepPluginAttempt == after.Canary.StepPluginAttempt {
+		return
+	}
+	for _, p := range w.StepPlugins {
+		for _, op := range p.operations {
+			op.lost = op.lost || p.Missing
+		}
+	}
+}
+
 // leftRunning names an operation that nobody ended, other than that of the step
 // the Rollout is at; "" when there is none. One of a superseded update is told
-// once.
+// once, if anybody is there to be told.
 func (w *World) leftRunning() string {
 	st := w.Rollout().Status
 	update := "/" + st.CurrentPodHash + "/"
 	current := fmt.Sprintf("%s%d/", update, at(st.CurrentStepIndex))
 	for _, name := range sortedKeys(w.StepPlugins) {
 		for _, id := range sortedKeys(w.StepPlugins[name].operations) {
-			if op := w.StepPlugins[name].operations[id]; op.run == rollout.StepRunning && !op.stopped && !op.undone && !strings.Contains(id, current) &&
+			if op := w.StepPlugins[name].operations[id]; op.run == rollout.StepRunning && !op.stopped && !op.undone && !op.lost && !strings.Contains(id, current) &&
 				!(op.told && !strings.Contains(id, update)) {
 				return name + " " + id
 			}

@@ -64,6 +64,21 @@ var stepStories = []story{
 			p.Missing = false
 			w.PluginChanged()
 		}},
+	{name: "plugin-step-retried", about: "The plugin is removed while its step runs, and the update is aborted. It returns in the moment of the retry: it is asked to take the step back before the step runs anew.",
+		play: func(w *sim.World) {
+			p := stepPlugin(w, sim.StepPlugin{Takes: time.Minute})
+			w.Deploy("v2")
+			w.Until("the plugin's step", func(ro *v1alpha1.Rollout) bool { return len(ro.Status.Canary.StepPluginStatuses) > 0 })
+			w.Run(time.Second)
+			p.Missing = true
+			w.PluginChanged()
+			w.Abort()
+			w.Run(time.Minute)
+			p.Missing = false
+			w.PluginChanged()
+			w.Retry()
+			w.Until("the pause", pausedAt(3))
+		}},
 	{name: "plugin-step-skipped", about: "Somebody promotes fully while the plugin is at work: its step is ended once. The next update replaces another one in the middle of its step; that is ended too.",
 		play: func(w *sim.World) {
 			stepPlugin(w, sim.StepPlugin{Takes: time.Hour})
