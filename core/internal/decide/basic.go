@@ -97,11 +97,12 @@ func (p *planner) sizeOthersBasic() {
 }
 
 // atDesiredBasic: both revisions have the pods of the weight, not only those
-// that could be had so far, and nothing else is left.
+// that could be had so far, and nothing else is left. A replicaProgressThreshold
+// is about pods that were asked for: all of them are.
 func (p *planner) atDesiredBasic() bool {
 	canary, stable := p.idealSizes(rollout.SpecReplicas(p.newRS))
 	return p.stableRS != nil && p.sized(p.newRS, int32(canary)) && p.otherPods() == 0 &&
-		rollout.SpecReplicas(p.newRS) <= int32(canary) &&
+		rollout.SpecReplicas(p.newRS) == int32(canary) &&
 		rollout.SpecReplicas(p.stableRS) == int32(stable) && p.stableRS.Status.Replicas == int32(stable)
 }
 

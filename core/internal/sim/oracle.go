@@ -298,7 +298,7 @@ func (w *World) judgeReplicaSet(before, after *appsv1.ReplicaSet) {
 	}
 	share := w.hashWeight(hash)
 	total := w.routedTotal()
-	need := (share*want + total - 1) / total
+	need := (min(share, total)*want + total - 1) / total // two routes, or a hand, may add up to more
 	if n, ok := w.asked(ro, hash); ok {
 		need = min(need, n)
 	}
