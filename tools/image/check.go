@@ -33,8 +33,12 @@ func check(ctx context.Context, src source, out string) error {
 	if err != nil {
 		return err
 	}
+	chosen, err := src.wantedPlatforms()
+	if err != nil {
+		return err
+	}
 	var wrong []error
-	for _, platform := range platforms {
+	for _, platform := range chosen {
 		img, ok := images[platform.String()]
 		if !ok {
 			wrong = append(wrong, fmt.Errorf("%s: is not in the index", platform))
@@ -56,7 +60,7 @@ func check(ctx context.Context, src source, out string) error {
 	if err := errors.Join(wrong...); err != nil {
 		return fmt.Errorf("%s is not what deploy/ expects:\n%w", out, err)
 	}
-	fmt.Printf("%s: %d platforms, %d plugins each, %s\n", out, len(platforms), len(wanted.plugins), digest)
+	fmt.Printf("%s: %d platforms, %d plugins each, %s\n", out, len(chosen), len(wanted.plugins), digest)
 	return nil
 }
 

@@ -20,6 +20,21 @@ var platforms = []v1.Platform{
 // source is what an image is built from.
 type source struct {
 	root, version, revision string
+	// platform is the only one to build for; empty: all.
+	platform string
+}
+
+// wantedPlatforms are those of platforms that are to be built.
+func (s source) wantedPlatforms() ([]v1.Platform, error) {
+	if s.platform == "" {
+		return platforms, nil
+	}
+	for _, one := range platforms {
+		if one.String() == s.platform {
+			return []v1.Platform{one}, nil
+		}
+	}
+	return nil, fmt.Errorf("there is no image for platform %q; there is one for each of %v", s.platform, platforms)
 }
 
 // plugins are the names of the bundled plugins.

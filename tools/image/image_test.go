@@ -156,6 +156,21 @@ func layersOf(t *testing.T, out string) map[v1.Hash]bool {
 	return digests
 }
 
+// Whoever needs one platform does not wait for the others.
+func TestOnePlatform(t *testing.T) {
+	src := repository(t)
+	src.platform = "linux/arm64"
+	out := built(t, src)
+	if err := check(t.Context(), src, out); err != nil {
+		t.Fatal(err)
+	}
+	src.platform = ""
+	fails(t, check(t.Context(), src, out), "linux/amd64: is not in the index")
+	src.platform = "plan9/amd64"
+	_, err := build(t.Context(), src, out)
+	fails(t, err, "plan9/amd64", "linux/arm64")
+}
+
 // Each image that could not run as deploy/ says, or holds more than it should, is
 // told apart.
 func TestWhatIsWrongIsTold(t *testing.T) {

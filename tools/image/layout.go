@@ -19,8 +19,12 @@ func build(ctx context.Context, src source, out string) (v1.Hash, error) {
 	if err != nil {
 		return v1.Hash{}, err
 	}
+	chosen, err := src.wantedPlatforms()
+	if err != nil {
+		return v1.Hash{}, err
+	}
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
-	for _, platform := range platforms {
+	for _, platform := range chosen {
 		img, err := buildImage(ctx, src, platform, plugins)
 		if err != nil {
 			return v1.Hash{}, err

@@ -1,8 +1,8 @@
 // Command image writes Sluice's container image as an OCI image layout, without a
 // container engine, and checks one:
 //
-//	image build [-root DIR] [-version V] [-out DIR]
-//	image check [-root DIR] [-version V] [-out DIR] [-again]
+//	image build [-root DIR] [-version V] [-out DIR] [-platform OS/ARCH]
+//	image check [-root DIR] [-version V] [-out DIR] [-platform OS/ARCH] [-again]
 //
 // The layout's index.json names one image index with an image for each platform. Two
 // builds of the same source give the same digests, whatever directory they run in.
@@ -36,11 +36,12 @@ func run(ctx context.Context, args []string) error {
 	version := set.String("version", "dev", "what the controller answers to --version, and the image's label")
 	revision := set.String("revision", "", "the source's revision, a label")
 	out := set.String("out", "bin/image", "folder of the layout; what is in it is replaced")
+	platform := set.String("platform", "", "the only one to build for, for example linux/amd64; empty: all")
 	again := set.Bool("again", false, "check: build once more from a copy of the source elsewhere, and compare the digests")
 	if err := set.Parse(args[1:]); err != nil {
 		return err
 	}
-	src := source{root: *root, version: *version, revision: *revision}
+	src := source{root: *root, version: *version, revision: *revision, platform: *platform}
 	if args[0] == "build" {
 		digest, err := build(ctx, src, *out)
 		if err == nil {
