@@ -175,11 +175,11 @@ func (c *Cluster) launch(ctx context.Context) error {
 	cfg := supervise.LaunchConfig{
 		Program:   c.opts.Binaries.Supervisor,
 		Namespace: c.namespaced,
-		Serve:     supervise.ServeConfig{Remove: c.dir},
+		Serve:     supervise.ServeConfig{Remove: c.dir, Groups: c.groups()},
 		Log:       log,
 	}
 	if c.namespaced {
-		cfg.Serve.LocalPrefixes = []string{PodCIDR}
+		cfg.Serve.LocalPrefixes = []string{PodCIDR, apiServiceIP + "/32", realNodeIP + "/32"}
 	}
 	c.supervisor, err = supervise.Launch(ctx, cfg)
 	return err

@@ -8,6 +8,8 @@
 // see Traefik, Prometheus, Cluster.Dial and Cluster.Forward. The calling process
 // itself stays outside. Any number of clusters can run at once.
 //
+// StartNode adds to the latter a node whose pods run; that one needs root.
+//
 // Nothing of a cluster outlives it: not after Stop, and not when the process
 // that started it is killed, whatever the signal.
 //
@@ -25,7 +27,8 @@
 //	devcluster.sluice.dev/exit-code     what a Job's containers exit with; other than "0" the pod fails
 //
 // Each pod has an address of its own in PodCIDR, and no address is used twice in
-// the life of a cluster. Nothing is pulled and nothing runs in the pods.
+// the life of a cluster. Nothing is pulled and nothing runs in the pods. RealNode says
+// what differs on a real node.
 package devcluster
 
 // Annotations of pods that change what the simulated kubelets do; the package

@@ -21,6 +21,9 @@ var stages []byte
 // gateway that has not heard of a deletion yet cannot hit another pod by it.
 const podCIDR = "10.245.%d.0/24"
 
+// labelSimulated tells the nodes that KWOK plays from real ones.
+const labelSimulated = "devcluster.sluice.dev/simulated"
+
 // startNodes starts KWOK, creates the nodes and waits until pods can be created
 // and scheduled.
 func (c *Cluster) startNodes(ctx context.Context) error {
@@ -31,7 +34,8 @@ func (c *Cluster) startNodes(ctx context.Context) error {
 	kwok, err := c.startComponent(ctx, "kwok",
 		"--kubeconfig="+c.KubeconfigPath(),
 		"--config="+config,
-		"--manage-all-nodes=true",
+		// Not the real ones.
+		"--manage-nodes-with-label-selector="+labelSimulated+"=true",
 		"--cidr="+PodCIDR,
 		"--node-ip=10.244.254.1",
 		// Renewed well before: without leases the nodes count as lost.
@@ -61,6 +65,7 @@ func createNode(ctx context.Context, client kubernetes.Interface, i int) error {
 		ObjectMeta: metav1.ObjectMeta{
 			Name: name,
 			Labels: map[string]string{
+				labelSimulated:           "true",
 				corev1.LabelHostname:     name,
 				corev1.LabelOSStable:     "linux",
 				corev1.LabelArchStable:   "amd64",

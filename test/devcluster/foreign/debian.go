@@ -20,20 +20,36 @@ var nginxPackages = []string{
 	"libnginx-mod-stream", "lua-resty-core", "lua-resty-lrucache", "lua-cjson",
 }
 
+// ErrNoRunc is returned where runc and the CNI plugins cannot be had.
+var ErrNoRunc = errors.New("runc and the CNI plugins cannot be had")
+
+// runcPackages are what a real node needs of Debian.
+var runcPackages = []string{"runc", "containernetworking-plugins"}
+
 // DebianNginx returns a folder that has, below usr, Debian's nginx with Lua as far as this machine does not have it
 // installed. Nothing is installed: packages are unpacked into the cache. An error that is ErrNoNginx names what is missing
 // and how to get it.
 func DebianNginx(ctx context.Context, log io.Writer) (string, error) {
+	return debian(ctx, log, "debian-nginx", "nginx", ErrNoNginx, nginxPackages)
+}
+
+// DebianRunc is DebianNginx for runc (usr/sbin) and the CNI plugins (usr/lib/cni); its error is ErrNoRunc.
+func DebianRunc(ctx context.Context, log io.Writer) (string, error) {
+	return debian(ctx, log, "debian-runc", "runc", ErrNoRunc, runcPackages)
+}
+
+// debian unpacks packages into a shelf of the cache, once.
+func debian(ctx context.Context, log io.Writer, name, what string, none error, packages []string) (string, error) {
 	cache, err := cacheDir()
 	if err != nil {
 		return "", err
 	}
-	shelf := filepath.Join(cache, "debian-nginx")
+	shelf := filepath.Join(cache, name)
 	if err := os.MkdirAll(shelf, 0o755); err != nil {
 		return "", err
 	}
 	unlock, err := lock(ctx, filepath.Join(shelf, "lock"), func() {
-		_, _ = fmt.Fprintln(log, "waiting for another process that unpacks nginx")
+		_, _ = fmt.Fprintf(log, "waiting for another process that unpacks %s\n", what)
 	})
 	if err != nil {
 		return "", err
@@ -43,15 +59,15 @@ func DebianNginx(ctx context.Context, log io.Writer) (string, error) {
 	if _, err := os.Stat(filepath.Join(shelf, "complete")); err == nil {
 		return root, nil
 	}
-	if err := unpackNginx(ctx, shelf, root); err != nil {
+	if err := unpack(ctx, shelf, root, packages); err != nil {
 		return "", fmt.Errorf("%w: %w: it needs a Debian with the packages %s in its lists (apt-get update), or installed",
-			ErrNoNginx, err, strings.Join(nginxPackages, ", "))
+			none, err, strings.Join(packages, ", "))
 	}
 
 	return root, os.WriteFile(filepath.Join(shelf, "complete"), nil, 0o600)
 }
 
-func unpackNginx(ctx context.Context, shelf, root string) error {
+func unpack(ctx context.Context, shelf, root string, packages []string) error {
 	if err := os.RemoveAll(root); err != nil {
 		return err
 	}
@@ -59,7 +75,7 @@ func unpackNginx(ctx context.Context, shelf, root string) error {
 		return err
 	}
 	// What an installation would add is what is missing here.
-	plan, err := output(ctx, shelf, "apt-get", append([]string{"install", "--simulate", "--no-install-recommends"}, nginxPackages...)...)
+	plan, err := output(ctx, shelf, "apt-get", append([]string{"install", "--simulate", "--no-install-recommends"}, packages...)...)
 	if err != nil {
 		return err
 	}
@@ -75,11 +91,11 @@ func unpackNginx(ctx context.Context, shelf, root string) error {
 	if _, err := output(ctx, shelf, "apt-get", append([]string{"download"}, missing...)...); err != nil {
 		return err
 	}
-	packages, err := filepath.Glob(filepath.Join(shelf, "*.deb"))
+	files, err := filepath.Glob(filepath.Join(shelf, "*.deb"))
 	if err != nil {
 		return err
 	}
-	for _, p := range packages {
+	for _, p := range files {
 		if _, err := output(ctx, shelf, "dpkg-deb", "-x", p, root); err != nil {
 			return err
 		}

@@ -84,6 +84,25 @@ var (
 		Name: "ingress-nginx", file: "ingress-nginx", dir: "test/components/ingressnginx",
 		pkg: "k8s.io/ingress-nginx/cmd/nginx", expected: 3 * time.Minute,
 	}
+	// Kubelet, Containerd, its shim and its command-line client make a real node;
+	// the runc and the CNI plugins they call are DebianRunc.
+	Kubelet = &Program{
+		Name: "kubelet", file: "kubelet", dir: "test/components/kubelet", pkg: "k8s.io/kubernetes/cmd/kubelet",
+		stampOf: "k8s.io/kubernetes", stamps: kubernetesStamps, expected: 3 * time.Minute,
+	}
+	Containerd     = containerd("containerd", 2*time.Minute)
+	ContainerdShim = containerd("containerd-shim-runc-v2", 10*time.Second)
+	Ctr            = containerd("ctr", 10*time.Second)
+	// Node is the first process of a real node.
+	Node = &Program{
+		Name: "node", file: "node", dir: ".", pkg: "./test/devcluster/cmd/node",
+		sources: []string{"test/devcluster/cmd/node"}, expected: 10 * time.Second,
+	}
+	// Pause is what runs in the pods of a real node.
+	Pause = &Program{
+		Name: "pause", file: "pause", dir: ".", pkg: "./test/devcluster/cmd/pause",
+		sources: []string{"test/devcluster/cmd/pause"}, expected: 10 * time.Second,
+	}
 	// Supervisor is the parent of a cluster's processes.
 	Supervisor = &Program{
 		Name: "cluster supervisor", file: "supervisor", dir: ".", pkg: "./test/devcluster/cmd/supervisor",
@@ -91,6 +110,18 @@ var (
 		expected: 10 * time.Second,
 	}
 )
+
+// containerd is one of the commands of containerd, without what needs C or other
+// file systems.
+func containerd(file string, expected time.Duration) *Program {
+	const module = "github.com/containerd/containerd/v2"
+	return &Program{
+		Name: file, file: file, dir: "test/components/containerd", pkg: module + "/cmd/" + file,
+		tags: "no_btrfs,no_zfs,no_devmapper", stampOf: module,
+		stamps:   func(v string) []string { return []string{module + "/version.Version=" + v} },
+		expected: expected,
+	}
+}
 
 // kubernetesStamps tells the components their version; without it kubectl warns
 // and some clients refuse the server.

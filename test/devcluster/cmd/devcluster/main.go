@@ -32,6 +32,8 @@ var programs = []struct {
 	{"istiod", foreign.Istiod},
 	{"xdsclient", foreign.XDSClient},
 	{"ingress-nginx", foreign.IngressNginx},
+	{"kubelet", foreign.Kubelet},
+	{"containerd", foreign.Containerd},
 }
 
 func main() {

@@ -14,9 +14,10 @@ import (
 func main() {
 	local := flag.String("local", "", "comma-separated CIDRs to make local in this network namespace; sets up its loopback interface")
 	remove := flag.String("remove", "", "folder to delete at the end")
+	groups := flag.String("groups", "", "name of control groups to remove at the end")
 	flag.Parse()
 
-	cfg := supervise.ServeConfig{Remove: *remove}
+	cfg := supervise.ServeConfig{Remove: *remove, Groups: *groups}
 	if *local != "" {
 		cfg.LocalPrefixes = strings.Split(*local, ",")
 	}

@@ -27,9 +27,16 @@ func makeLocal(prefixes []string) error {
 		return fmt.Errorf("bringing up the loopback interface: %w%s", err, permissionCure(err))
 	}
 	for _, prefix := range prefixes {
-		_, dst, err := net.ParseCIDR(prefix)
+		ip, dst, err := net.ParseCIDR(prefix)
 		if err != nil {
 			return err
+		}
+		// A single address is one that programs look for on the interfaces.
+		if ones, bits := dst.Mask.Size(); ones == bits {
+			if err := netlink.AddrAdd(lo, &netlink.Addr{IPNet: &net.IPNet{IP: ip, Mask: dst.Mask}}); err != nil {
+				return fmt.Errorf("adding the address %s: %w%s", prefix, err, permissionCure(err))
+			}
+			continue
 		}
 		route := &netlink.Route{
 			LinkIndex: lo.Attrs().Index,
@@ -54,10 +61,7 @@ func permissionCure(err error) string {
 
 // forward serves a listener, usually one of the outside, by dialing in here.
 func (s *server) forward(r *forward, files []*os.File) error {
-	if len(files) != 1 {
-		return fmt.Errorf("forwarding to %s: got %d listeners instead of 1", r.Address, len(files))
-	}
-	l, err := net.FileListener(files[0])
+	l, err := r.listen(files)
 	if err != nil {
 		return fmt.Errorf("forwarding to %s: %w", r.Address, err)
 	}
@@ -75,6 +79,16 @@ func (s *server) forward(r *forward, files []*os.File) error {
 		}
 	}()
 	return nil
+}
+
+func (r *forward) listen(files []*os.File) (net.Listener, error) {
+	if r.Listen != "" {
+		return net.Listen("tcp", r.Listen)
+	}
+	if len(files) != 1 {
+		return nil, fmt.Errorf("got %d listeners instead of 1", len(files))
+	}
+	return net.FileListener(files[0])
 }
 
 // relay joins a connection with one to address. When nothing answers there the

@@ -92,6 +92,9 @@ func startProgram(cfg LaunchConfig, control *os.File) (*exec.Cmd, error) {
 		if cfg.Serve.Remove != "" {
 			cmd.Args = append(cmd.Args, "-remove="+cfg.Serve.Remove)
 		}
+		if cfg.Serve.Groups != "" {
+			cmd.Args = append(cmd.Args, "-groups="+cfg.Serve.Groups)
+		}
 		for i, prefix := range cfg.Serve.LocalPrefixes {
 			if i == 0 {
 				cmd.Args = append(cmd.Args, "-local="+prefix)
@@ -243,6 +246,13 @@ func (c *Client) Forward(ctx context.Context, l *net.TCPListener, address string
 	}
 	defer func() { _ = f.Close() }()
 	_, err = c.ask(ctx, request{Forward: &forward{Address: address}}, f)
+	return err
+}
+
+// Relay makes the supervisor listen on a TCP address of its own network and serve
+// it by connections to address there.
+func (c *Client) Relay(ctx context.Context, listen, address string) error {
+	_, err := c.ask(ctx, request{Forward: &forward{Address: address, Listen: listen}})
 	return err
 }
 

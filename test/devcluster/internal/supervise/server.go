@@ -21,11 +21,15 @@ const stopGrace = 5 * time.Second
 // ServeConfig says how a supervisor runs.
 type ServeConfig struct {
 	// LocalPrefixes are address ranges that shall be local in this network
-	// namespace, in CIDR notation. Set only inside a namespace of one's own:
-	// it brings up the loopback interface there.
+	// namespace, in CIDR notation; one of a single address is put on the loopback
+	// interface. Set only inside a namespace of one's own: it brings up that
+	// interface there.
 	LocalPrefixes []string
 	// Remove is a folder to delete at the end; empty for none.
 	Remove string
+	// Groups is the name of control groups, directly below the root of each
+	// hierarchy, to remove at the end with all below; empty for none.
+	Groups string
 }
 
 // server owns the children. All its state belongs to the goroutine of loop,
@@ -165,13 +169,14 @@ func (s *server) shutDown() error {
 }
 
 func (s *server) cleanUp() error {
+	err := removeGroups(s.cfg.Groups)
 	if s.cfg.Remove == "" {
-		return nil
+		return err
 	}
 	if err := os.RemoveAll(s.cfg.Remove); err != nil {
 		return fmt.Errorf("deleting the cluster's folder: %w", err)
 	}
-	return nil
+	return err
 }
 
 func message(err error) string {

@@ -65,9 +65,11 @@ type signal struct {
 	Group  bool `json:"group,omitempty"`
 }
 
-// forward asks to serve the listener that travels with it by dialing Address.
+// forward asks to serve the listener that travels with it, or one in here on
+// Listen, by dialing Address.
 type forward struct {
 	Address string `json:"address"`
+	Listen  string `json:"listen,omitempty"`
 }
 
 // dial asks for a TCP connection to Address; its descriptor travels with the reply.
