@@ -58,14 +58,19 @@ conformance: ## Renew the conformance reports of the bundled routers (plugins/*/
 	$(GO) test -count=1 -run ConformanceReport $(patsubst %/conformance.yaml,./%,$(wildcard plugins/*/conformance.yaml)) -args -update
 
 .PHONY: e2e
-e2e: require ## Tests against real data planes (MESH=0: no istiod; INGRESS=0: no ingress-nginx), the ways to install (INSTALLS=0: not), crashes (MINUTES=15), plugin faults, Node.js (NODEJS=0: not).
+e2e: require ## Tests against real data planes (MESH=0: no istiod; INGRESS=0: no ingress-nginx), the ways to install (INSTALLS=0: not), e2e-node (NODE=0: not), crashes (MINUTES=15), plugin faults, Node.js (NODEJS=0: not).
 	@$(GO) run ./test/devcluster/cmd/devcluster build control-plane traefik prometheus promtool $(if $(filter 0,$(MESH)),,istiod xdsclient) $(if $(filter 0,$(INGRESS)),,ingress-nginx)
 	SLUICE_E2E=1 $(GO) test -count=1 -timeout 20m -run '^($(FOREIGN))$$' -skip '^$$$(if $(filter 0,$(MESH)),|Istiod)$(if $(filter 0,$(INGRESS)),|IngressNginx)' ./plugins/... ./test/devcluster
 	SLUICE_E2E=1 $(GO) test -count=1 -timeout 20m ./test/e2e/stage/... $(if $(filter 0,$(INSTALLS)),,./test/e2e/newcomer) ./test/monitoring
 	SLUICE_E2E=1 $(GO) test -count=1 -timeout 30m -skip '^$$$(if $(filter 0,$(MESH)),|Istio)$(if $(filter 0,$(INGRESS)),|IngressNginx)' ./test/e2e/dataplane
+	$(if $(filter 0,$(NODE)),,@$(MAKE) --no-print-directory e2e-node)
 	@set -o pipefail; SLUICE_E2E=1 SLUICE_NODEJS=$(NODEJS) $(GO) test -count=1 -v -run Nodejs ./test/nodejs ./core/internal/plugins ./test/e2e | grep -Ev '^ *=== | PASS: .*/'
 	@set -o pipefail; SLUICE_E2E=1 SLUICE_CRASH_MINUTES=$(or $(MINUTES),15) $(GO) test -count=1 -timeout 60m -run TestCrashes -parallel 12 -v ./test/e2e | grep -Ev '^ *=== | PASS: '
 	@set -o pipefail; SLUICE_E2E=1 SLUICE_CRASHES=$(or $(CRASHES),1000) SLUICE_KILLS=$(or $(KILLS),200) $(GO) test -count=1 -v -timeout 30m -run 'EveryFault|BoundsOf|CrashesLeave|Orphans' ./core/internal/plugins | grep -v '^=== '
+
+.PHONY: e2e-node
+e2e-node: require ## The image and deploy/ as pods of a real node: kubelet, containerd, runc. As root; where no node can run it skips and says what is missing.
+	@set -o pipefail; SLUICE_E2E=1 $(GO) test -count=1 -timeout 40m -v ./test/e2e/realnode | grep -v '^ *=== '
 
 .PHONY: demo
 demo: require ## A real canary through a real gateway; KEEP=1 leaves it running.
