@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/sluice-rollouts/sluice/test/devcluster"
 )
@@ -193,7 +194,8 @@ func (p *place) measures(t *testing.T) {
 	assert.Contains(t, told, `sluice_plugin_state{plugin="gatewayapi",state="Ready"} 1`)
 }
 
-// undisturbed: no container was restarted, and nothing was refused.
+// undisturbed: no container was restarted, nothing was refused, and plugins are kept
+// from the account's token where the kernel can do it.
 func (p *place) undisturbed(t *testing.T) {
 	t.Helper()
 	assert.Equal(t, "0 0", p.shell(t, `kubectl get pods -n sluice -o jsonpath='{.items[*].status.containerStatuses[0].restartCount}'`))
@@ -202,6 +204,15 @@ func (p *place) undisturbed(t *testing.T) {
 	for _, fault := range []string{"forbidden", "panic", "breaks an invariant", "read-only file system", "permission denied"} {
 		assert.NotContains(t, log, fault)
 	}
+	if landlocked() {
+		assert.NotContains(t, log, "Plugins can read the files", "the runtime's filter of system calls lets them be kept from it")
+	}
+}
+
+// landlocked: the kernel, which the pods share, has Landlock. This asks for its version.
+func landlocked() bool {
+	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	return errno == 0 && version > 0
 }
 
 // uninstall leaves nothing, and the pods end within their time.
