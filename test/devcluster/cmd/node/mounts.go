@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -92,17 +93,24 @@ func makeGroups(name string) error {
 	return nil
 }
 
-// makeUnified is makeGroups where there is one hierarchy.
+// makeUnified is makeGroups where there is one hierarchy. What the root gives the
+// groups below it belongs to the machine and is not changed.
 func makeUnified(name string) error {
+	text, err := os.ReadFile(filepath.Join(groups, "cgroup.subtree_control"))
+	if err != nil {
+		return err
+	}
+	given := strings.Fields(string(text))
 	dir := filepath.Join(groups, name)
 	if err := os.Mkdir(dir, 0o755); err != nil && !os.IsExist(err) {
 		return err
 	}
-	for _, parent := range []string{groups, dir} {
-		for _, controller := range []string{"cpuset", "cpu", "memory", "pids"} {
-			if err := os.WriteFile(filepath.Join(parent, "cgroup.subtree_control"), []byte("+"+controller), 0o644); err != nil {
-				return fmt.Errorf("giving the groups below %s the controller %s: %w", parent, controller, err)
-			}
+	for _, controller := range []string{"cpuset", "cpu", "memory", "pids"} {
+		if !slices.Contains(given, controller) {
+			return fmt.Errorf("groups below %s do not have the controller %s; enable it with: echo +%[2]s >%[1]s/cgroup.subtree_control", groups, controller)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+controller), 0o644); err != nil {
+			return fmt.Errorf("giving the groups below %s the controller %s: %w", dir, controller, err)
 		}
 	}
 	return nil
