@@ -120,11 +120,17 @@ func (router) Route(_ context.Context, req *trafficrouter.RouteRequest) (*traffi
 		}
 	}
 
+	if req.Release && c.mayGiveBack() && c.subsets.hash(c.subsets.stable) != "" {
+		c.subsets.release(c.subsets.stable)
+
+		return stage(nil, "the weights follow: whatever is behind the canary by now may be all there is", c.subsets.object.Object)
+	}
+
 	next, err := c.stage(req.Release, want, message)
 	if err != nil || !req.Release || len(next.Writes) > 0 || !c.mayGiveBack() {
 		return next, err
 	}
-	c.subsets.release()
+	c.subsets.release(c.subsets.canary)
 
 	return stage(nil, "", c.subsets.object.Object)
 }

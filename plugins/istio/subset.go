@@ -113,12 +113,11 @@ func (s *subsets) point(stable, canary string, only *int) {
 	}
 }
 
-// release makes the subsets reach every pod again: the revision they name will be gone one day.
-func (s *subsets) release() {
-	for _, index := range []int{s.stable, s.canary} {
-		if s.hash(index) != "" {
-			s.object.Delete("spec", "subsets", index, "labels", hashLabel)
-		}
+// release makes a subset reach every pod again: the revision it names will be gone one day. The stable one may be gone by
+// now, after a promotion, so it is first and gets the weight afterwards.
+func (s *subsets) release(index int) {
+	if s.hash(index) != "" {
+		s.object.Delete("spec", "subsets", index, "labels", hashLabel)
 	}
 }
 

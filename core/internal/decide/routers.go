@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -32,7 +33,11 @@ func (p *planner) routers() {
 		p.hold(rollout.Hold{Reason: rollout.HoldWaitingForTraffic, Blocking: true, EndedBy: "the names being restored, or an abort",
 			What: fmt.Sprintf("weight %d still goes through Service %s, which the spec does not name any more", w.Canary.Weight, w.Canary.ServiceName)})
 	}
-	if p.unnamed() {
+	if p.crossed() {
+		p.invalid("spec.strategy.canary.pingPong", "one router splits between Services and another between subsets, which do not take turns alike; "+
+			"name stableService and canaryService, or routers of one kind")
+	}
+	if p.unnamed() || p.crossed() {
 		p.veto, p.blind = true, true // the spec is invalid, which says it all
 	}
 	for name, problem := range p.s.Providers {
@@ -66,16 +71,6 @@ func (p *planner) misnamed() bool {
 	}
 	return w != nil && w.Canary.Weight > 0 && w.Canary.ServiceName != "" && w.Stable.ServiceName != "" &&
 		(w.Canary.ServiceName != p.canary.CanaryService || w.Stable.ServiceName != p.canary.StableService)
-}
-
-// unnamed reports that the spec names one Service, once or twice, or none, where
-// routers split between two: nobody can be asked for a weight between a name and
-// nothing, or itself.
-func (p *planner) unnamed() bool {
-	if p.canary.StableService != "" && p.canary.CanaryService != "" && p.canary.StableService != p.canary.CanaryService {
-		return false
-	}
-	return slices.ContainsFunc(p.active(), func(r rollout.Router) bool { return !r.Subsets() })
 }
 
 // problem turns a router's problem into a veto and a hold. A releasing router
@@ -123,7 +118,7 @@ func (p *planner) remember() {
 				out = append(out, entry)
 			}
 		case r.Problem != nil:
-			if stored != nil {
+			if stored = cmp.Or(stored, p.returned(r)); stored != nil {
 				out = append(out, *stored.DeepCopy())
 			}
 		default:
@@ -137,7 +132,7 @@ func (p *planner) remember() {
 	p.plan.Routers = out
 	for _, r := range p.s.Routers {
 		if r.Releasing && r.Problem == nil {
-			p.clock(r, p.gaveBack(r))
+			p.clock(r, p.gaveBack(r) || opened(r))
 		}
 	}
 }

@@ -349,7 +349,7 @@ func TestReturnToStableNeedsItsPods(t *testing.T) {
 		"1 of 2 for all":      {canaryOf(2, count{2, 1}, count{2, 2}, routing, fine), 0, false},
 		"nothing is returned": {canaryOf(2, count{2, 0}, count{2, 2}, routing, fine), 100_000_000, true},
 	} {
-		assert.Equal(t, tc.want, tc.p.carry(tc.p.total).mayReturn(tc.weight), name)
+		assert.Equal(t, tc.want, tc.p.carry(tc.p.total).mayReturn(rollout.Router{}, tc.weight), name)
 	}
 }
 

@@ -29,6 +29,28 @@ func (p *planner) subsets() bool {
 	return true
 }
 
+// unnamed reports that the spec names one Service, once or twice, or none, where
+// routers split between two: nobody can be asked for a weight between a name and
+// nothing, or itself.
+func (p *planner) unnamed() bool {
+	if p.canary.StableService != "" && p.canary.CanaryService != "" && p.canary.StableService != p.canary.CanaryService {
+		return false
+	}
+	return slices.ContainsFunc(p.active(), func(r rollout.Router) bool { return !r.Subsets() })
+}
+
+// crossed reports that Services take turns beside subsets that do not: after a
+// promotion the one kind of router would have to give all weight to the stable
+// name, and the other to the canary's.
+func (p *planner) crossed() bool {
+	var services, subsets bool
+	for _, r := range p.active() {
+		subsets = subsets || r.Subsets()
+		services = services || !r.Subsets() && len(r.Observation.Observed) > 0
+	}
+	return p.canary.PingPong != nil && services && subsets
+}
+
 // behind is the revision that a role's traffic reaches: what its Service
 // selects, or what the subsets name where routers split between these. Where
 // they do not agree it is the one that is not wanted, so that nothing counts as
@@ -54,6 +76,24 @@ func (p *planner) behind(role rollout.Role, wanted string) string {
 		return p.s.ServiceHash(name)
 	}
 	return at
+}
+
+// target is the revision that a role's traffic on this router reaches, and with
+// a stable subset that nobody is served by, the one it is pointed at in the same
+// write. One that is given back reaches every pod before it gets anything.
+func (p *planner) target(r rollout.Router, role rollout.Role) string {
+	switch {
+	case r.Subsets() && role == rollout.RoleStable && !r.Releasing:
+		return p.pointing(r, role)
+	case r.Subsets() && role == rollout.RoleStable:
+		return p.stable
+	case r.Subsets():
+		hash, _ := r.Subset(role)
+		return hash
+	case role == rollout.RoleStable:
+		return p.s.ServiceHash(p.canary.StableService)
+	}
+	return p.s.ServiceHash(p.canary.CanaryService)
 }
 
 // behindName is the revision that the canary name should reach: the stable one
@@ -99,7 +139,7 @@ func (p *planner) unready(r rollout.Router, role rollout.Role, to *appsv1.Replic
 			What: fmt.Sprintf("the %s subset of router %s is pointed at ReplicaSet %s when %d pods are available, %d are", role, r.Plugin, to.Name, need, have)}
 	}
 	free := carries == 0 && (p.converged(r) || p.meant(r, role, rollout.Hash(to), 0))
-	if now == "" || free || p.deserted(r) && (role == rollout.RoleStable || carries == 0) {
+	if now == "" || free || role == rollout.RoleStable && p.deserted(r) {
 		return nil
 	}
 	return &rollout.Hold{Reason: rollout.HoldWaitingForTraffic, EndedBy: "its weight reaching 0",
@@ -191,15 +231,24 @@ func (p *planner) pointedAt(hash string) bool {
 	return false
 }
 
+// opened reports that a releasing router's stable subset reaches every pod and
+// has yet to get what the canary's carries.
+func opened(r rollout.Router) bool {
+	at, _ := r.Subset(rollout.RoleStable)
+	_, carries := r.Subset(rollout.RoleCanary)
+	return r.Subsets() && at == "" && carries > 0
+}
+
 // gaveBack reports that a releasing router has nothing left, its subsets
 // included: they would reach nobody once the revision they name is gone. Where
-// the same plugin goes on with another block, the subsets are in use.
+// the same plugin goes on with them in another block, they are in use.
 func (p *planner) gaveBack(r rollout.Router) bool {
 	if !left(r) {
 		return false
 	}
 	for _, a := range p.active() {
-		if a.Plugin == r.Plugin && a.Subsets() {
+		shared := func(c rollout.Claim) bool { return slices.Contains(a.Observation.Claims, c) }
+		if a.Plugin == r.Plugin && a.Subsets() && slices.ContainsFunc(r.Observation.Claims, shared) {
 			return true
 		}
 	}

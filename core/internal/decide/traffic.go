@@ -20,7 +20,7 @@ func (p *planner) traffic() {
 	}
 	if len(p.active()) == 0 {
 		p.plan.Weights = nil
-	} else if !p.initial() && p.stableRS != nil && !p.misnamed() && !p.unnamed() {
+	} else if !p.initial() && p.stableRS != nil && !p.misnamed() && !p.unnamed() && !p.crossed() {
 		weight := p.weight()
 		p.capped(weight)
 		for _, r := range p.active() {
@@ -198,7 +198,7 @@ func (p *planner) mayRoute(r rollout.Router, weight int32) bool {
 	if lowest < int64(weight) && !p.mayRaise(weight) {
 		return false
 	}
-	return highest <= int64(weight) || p.mayReturn(weight)
+	return highest <= int64(weight) || p.mayReturn(r, weight)
 }
 
 func (p *planner) mayRaise(weight int32) bool {
@@ -219,14 +219,14 @@ func (p *planner) mayRaise(weight int32) bool {
 
 // mayReturn: stable takes floor((W−w)·R/W) pods' worth of traffic, or at least
 // as much as the revision it comes from could serve.
-func (p *planner) mayReturn(weight int32) bool {
+func (p *planner) mayReturn(r rollout.Router, weight int32) bool {
 	need := int32(int64(p.total-weight) * int64(p.want) / int64(p.total))
 	to := p.stableRS // the pods that will get it: the name may lag behind
-	if at := p.behind(rollout.RoleStable, p.stable); at != "" {
+	if at := p.target(r, rollout.RoleStable); at != "" {
 		to = p.s.ByHash(at)
 	}
 	have := rollout.Available(to)
-	source := p.serving()
+	source := p.serving(r)
 	nowhere := p.want > 0 && have == 0 && source > 0 && weight < p.total // rounded down, but not to nothing
 	if p.enough(to, need) && !nowhere || have >= max(1, source) {
 		return true
@@ -238,8 +238,8 @@ func (p *planner) mayReturn(weight int32) bool {
 
 // serving are the pods that answer to the canary name. One that selects no
 // revision of ours yet reaches them all.
-func (p *planner) serving() int32 {
-	at := p.behind(rollout.RoleCanary, p.hash)
+func (p *planner) serving(r rollout.Router) int32 {
+	at := p.target(r, rollout.RoleCanary)
 	if at != "" || p.s.Services[p.canary.CanaryService] == nil {
 		return rollout.Available(p.s.ByHash(at))
 	}
@@ -292,7 +292,13 @@ func (p *planner) acknowledge(weight int32) {
 		}
 		verified = verified && p.converged(r)
 	}
-	w := weightsOf(p.desired(p.active()[0], weight))
+	named := p.active()[0]
+	for _, r := range p.active() {
+		if !r.Subsets() {
+			named = r // the Services are remembered for those that split between them
+		}
+	}
+	w := weightsOf(p.desired(named, weight))
 	w.Verified = &verified
 	if verified && p.unreported() {
 		w.Verified = nil
@@ -322,7 +328,12 @@ func (p *planner) release() {
 				EndedBy: "the other routers converging"})
 			continue
 		}
-		if !p.mayReturn(0) {
+		if opened(r) && !p.converged(r) {
+			p.hold(rollout.Hold{Reason: rollout.HoldWaitingForTraffic, What: "router " + r.Plugin + " gives its weight back when clients know that its stable subset reaches every pod",
+				EndedBy: "the data plane following"})
+			continue
+		}
+		if _, carries := r.Subset(rollout.RoleCanary); (!r.Subsets() || carries > 0) && !p.mayReturn(r, 0) {
 			continue // leaving gives everything to the stable name
 		}
 		if p.unrecorded() {

@@ -11,6 +11,9 @@ func (c *checker) reaches(r rollout.Router, d rollout.Destination) string {
 		return c.s.ServiceHash(d.Service)
 	}
 	hash, _ := r.Subset(d.Role)
+	if d.Role == rollout.RoleStable && rollout.Available(c.s.ByHash(hash)) == 0 && hash != "" && d.Hash != "" {
+		return d.Hash // nobody is served where it points, so that it moves with its weight
+	}
 	return hash
 }
 

@@ -67,6 +67,15 @@ func TestSubsetRulesCanBreak(t *testing.T) {
 				sc.pods("new", 3, 3)
 				sc.betweenSubsets(subsets("old", "new", 50), subsets("old", "new", 75))
 			}},
+		"a stable weight that goes where no pod is": {"I2",
+			func(sc *scene) {
+				sc.pods("older", 0, 0)
+				sc.betweenSubsets(subsets("older", "new", 50), subsets("older", "new", 0))
+			},
+			func(sc *scene) {
+				sc.pods("older", 0, 0)
+				sc.betweenSubsets(subsets("older", "new", 50), subsets("old", "new", 0))
+			}},
 		"the last pod behind a subset": {"I4",
 			func(sc *scene) {
 				sc.s.Rollout.Status.CurrentPodHash, sc.plan.Hash = "newer", "newer"

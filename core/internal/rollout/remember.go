@@ -26,8 +26,10 @@ func Remember(ro *v1alpha1.Rollout, block Block) Observation {
 	case entry != nil:
 		asked, askedRoutes = entry.Intended, entry.IntendedRoutes
 		acknowledged, routes = entry.Acknowledged, entry.AcknowledgedRoutes
-	case !block.Releasing:
-		acknowledged = ro.Status.Canary.Weights // another controller's, before a migration
+	case !block.Releasing && ro.Status.Canary.Weights != nil && ro.Status.Canary.Weights.Stable.ServiceName != "":
+		// Another controller's, before a migration. Weights without Services were
+		// those of subsets, which only a router that observes splits between.
+		acknowledged = ro.Status.Canary.Weights
 	}
 	if entry != nil {
 		unanswered, unansweredRoutes = entry.Unacknowledged, entry.UnacknowledgedRoutes

@@ -144,6 +144,10 @@ func (w *World) disturbRoute(r *rand.Rand) {
 	if w.Plugins[route.Plugin].Blind {
 		return // nobody would ever know
 	}
+	if route.Places[0].Subsets != nil && r.Intn(3) == 0 {
+		w.PointSubsets(route.Name, "") // from a manifest that knows nothing of revisions
+		return
+	}
 	canary := int32(r.Int63n(w.total() + 1))
 	w.EditRoute(route.Name, r.Intn(len(route.Places)), canary, int32(w.total())-canary)
 }
@@ -162,7 +166,7 @@ func (w *World) disturbRouters(r *rand.Rand) {
 	first := r.Intn(len(names))
 	for i := range 1 + r.Intn(len(names)) {
 		name := names[(first+i)%len(names)]
-		route := map[string]string{RouterPlugin: "app", "mesh": "app-mesh"}[name]
+		route := map[string]string{RouterPlugin: "app", Mesh: "app-mesh"}[name]
 		plugins[name] = Block(route + []string{"", "-b"}[r.Intn(2)])
 	}
 	w.Edit(fmt.Sprintf("edits the routers to %s", plugins), func(ro *v1alpha1.Rollout) {

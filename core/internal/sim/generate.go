@@ -97,8 +97,17 @@ func randomLife(r *rand.Rand, ro *v1alpha1.Rollout) {
 	}
 }
 
-// Random is a cluster and a Rollout that follow from the seed.
-func Random(seed int64) (*World, *rand.Rand) {
+// Random is a cluster and a Rollout that follow from the seed; its routers split
+// between Services.
+func Random(seed int64) (*World, *rand.Rand) { return random(seed, nil) }
+
+// RandomSubsets is Random with at least one router that splits between subsets.
+func RandomSubsets(seed int64) (*World, *rand.Rand) {
+	return random(seed, [][]string{{RouterPlugin}, {Mesh}, {RouterPlugin, Mesh}}[seed%3])
+}
+
+// random has these routers split between subsets.
+func random(seed int64, between []string) (*World, *rand.Rand) {
 	r := rand.New(rand.NewSource(seed))
 	w := New(randomOptions(r))
 	total := int32(100)
@@ -115,21 +124,7 @@ func Random(seed int64) (*World, *rand.Rand) {
 	}
 	canary := ro.Spec.Strategy.Canary
 	canary.TrafficRouting.Plugins = map[string]json.RawMessage{}
-	for i := range 1 + r.Intn(2) {
-		plugin, route := RouterPlugin, "app"
-		if i > 0 {
-			plugin, route = "mesh", "app-mesh"
-		}
-		canary.TrafficRouting.Plugins[plugin] = Block(route)
-		w.Plugins[plugin] = &Plugin{Installed: true, Up: true, Silent: r.Intn(4) == 0, External: r.Intn(4) == 0, Blind: r.Intn(5) == 0,
-			Lag: time.Duration(r.Intn(3000)) * time.Millisecond}
-		if r.Intn(2) == 0 {
-			w.Plugins[plugin].Settle = time.Duration(r.Intn(5000)) * time.Millisecond
-		}
-		for _, name := range []string{route, route + "-b"} {
-			w.AddRouteTo(plugin, name, total, services, []string{"rule-0", "rule-1"}[:1+r.Intn(2)]...)
-		}
-	}
+	w.randomRouters(r, canary, services, total, between)
 	w.StepPlugins[Step] = &StepPlugin{Takes: time.Duration(r.Intn(60000)) * time.Millisecond, Requeue: time.Duration(r.Intn(30)) * time.Second}
 	if total != 100 {
 		canary.TrafficRouting.MaxTrafficWeight = &total
@@ -152,6 +147,40 @@ func Random(seed int64) (*World, *rand.Rand) {
 	w.randomHPA(r)
 	w.note("steps " + Describe(canary.Steps))
 	return w, r
+}
+
+// randomRouters gives the canary one or two routers with two routes each.
+func (w *World) randomRouters(r *rand.Rand, canary *v1alpha1.CanaryStrategy, services [2]string, total int32, between []string) {
+	routers := 1 + r.Intn(2)
+	if len(between) > 0 && services[0] == PingService {
+		between = []string{RouterPlugin, Mesh} // only all of them, or none, where Services take turns
+	} else if slices.Equal(between, []string{Mesh}) {
+		routers = 2
+	}
+	for i := range routers {
+		plugin, route := RouterPlugin, "app"
+		if i > 0 {
+			plugin, route = Mesh, "app-mesh"
+		}
+		canary.TrafficRouting.Plugins[plugin] = Block(route)
+		w.Plugins[plugin] = &Plugin{Installed: true, Up: true, Silent: r.Intn(4) == 0, External: r.Intn(4) == 0, Blind: r.Intn(5) == 0,
+			Lag: time.Duration(r.Intn(3000)) * time.Millisecond}
+		if r.Intn(2) == 0 {
+			w.Plugins[plugin].Settle = time.Duration(r.Intn(5000)) * time.Millisecond
+		}
+		for _, name := range []string{route, route + "-b"} {
+			places := []string{"rule-0", "rule-1"}[:1+r.Intn(2)]
+			if slices.Contains(between, plugin) {
+				w.Plugins[plugin].Blind = false // where subsets point has to be seen
+				w.AddSubsetRoute(plugin, name, total, places...)
+				continue
+			}
+			w.AddRouteTo(plugin, name, total, services, places...)
+		}
+	}
+	if len(between) >= routers && r.Intn(3) > 0 {
+		canary.StableService, canary.CanaryService = "", "" // subsets need no Services
+	}
 }
 
 // randomServices creates the two Services; some take turns.

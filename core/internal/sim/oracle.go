@@ -128,9 +128,6 @@ func (w *World) routedTotal() int64 {
 
 // hashOf is the revision a Service reaches now.
 func (w *World) hashOf(service string) string {
-	if subset(service) {
-		return w.subsetHash(service)
-	}
 	svc := w.Service(service)
 	if svc == nil {
 		return ""
@@ -185,9 +182,9 @@ func (w *World) untouched(ro *v1alpha1.Rollout, b rollout.Block) bool {
 
 // givenBack: the route and its data plane send everything to the stable Service.
 func (w *World) givenBack(name string) bool {
-	stable, _ := ends(w.Rollout())
 	route := find[*Route](w.store.live, kindRoute, name)
 	return route != nil && !slices.ContainsFunc(append(clonePlaces(route.Places), w.served[name]...), func(p Place) bool {
+		stable, _ := ends(w.Rollout(), p)
 		return len(p.Managed) > 0 || int64(weightIn(p, stable)) != w.total()
 	})
 }

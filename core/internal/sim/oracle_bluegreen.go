@@ -36,7 +36,7 @@ func (w *World) names() []string {
 	bg := ro.Spec.Strategy.BlueGreen
 	switch {
 	case bg == nil:
-		stable, other := ends(ro)
+		stable, other := rollout.Services(ro)
 		return []string{stable, other}
 	case bg.PreviewService == "" || ro.Status.Abort || ro.Spec.Paused: // the preview stays where it was
 		return []string{bg.ActiveService}

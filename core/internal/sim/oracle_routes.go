@@ -16,7 +16,7 @@ func (w *World) judgeRoute(before, after *Route) {
 				w.failf("oracle S4: weight %d of %s", b.Weight, b.Service)
 			}
 			if int64(b.Weight)*sum64(before.Places[i]) > int64(weightIn(before.Places[i], b.Service))*sum64(place) {
-				w.judgeRaise(before.Places[i], b)
+				w.judgeRaise(before.Places[i], place, b)
 			}
 		}
 		w.judgeManaged(before.Places[i], place)
@@ -56,7 +56,7 @@ func (w *World) judgeManaged(before, after Place) {
 		}) {
 			continue
 		}
-		switch hash := w.hashOf(m.Service); {
+		switch hash := w.reaches(after, m.Service); {
 		case ro.Status.Abort && hash != ro.Status.StableRS:
 			w.broken("S10", "managed route %s is added after an abort", m.Name)
 		case ro.Spec.Paused && !slices.ContainsFunc(rollout.ManagedAt(ro.Spec.Strategy.Canary, at(ro.Status.CurrentStepIndex)-1),
@@ -70,14 +70,14 @@ func (w *World) judgeManaged(before, after Place) {
 
 // judgeRaise: the pods behind the name can serve its new weight. Traffic may
 // come back to stable pods that are no fewer than those it leaves.
-func (w *World) judgeRaise(before Place, b Backend) {
+func (w *World) judgeRaise(before, after Place, b Backend) {
 	ro := w.Rollout()
-	hash := w.hashOf(b.Service)
+	hash := w.reaches(after, b.Service)
 	if ex := w.experimentOf(b.Service); ex != nil {
 		w.judgeShare(ex, b)
 		return
 	}
-	stable, canary := ends(ro)
+	stable, canary := ends(ro, after)
 	moving := ro.Status.StableRS != ro.Status.CurrentPodHash
 	if b.Service == canary && moving && hash == ro.Status.CurrentPodHash {
 		if ro.Status.Abort {
@@ -108,7 +108,7 @@ func (w *World) judgeRaise(before Place, b Backend) {
 		if o.Service == b.Service || o.Weight == 0 {
 			continue
 		}
-		source = max(source, w.available(w.hashOf(o.Service)))
+		source = max(source, w.available(w.reaches(before, o.Service)))
 	}
 	if w.replicas() == 0 {
 		return // nobody is to be served: pods that are left are on their way out

@@ -164,7 +164,6 @@ func (w *World) judgeRoutes(ro *v1alpha1.Rollout, index int) {
 // judgeWeight: every place of every active router carries and serves the
 // weight, and it reaches the new revision, which has the pods for it.
 func (w *World) judgeWeight(ro *v1alpha1.Rollout, weight int32, rule, what string) {
-	_, canary := ends(ro)
 	if w.replicas() == 0 {
 		return // no pod takes any traffic, so steps are gone through without
 	}
@@ -183,15 +182,16 @@ func (w *World) judgeWeight(ro *v1alpha1.Rollout, weight int32, rule, what strin
 			continue
 		}
 		for _, p := range steered(block.Config, append(clonePlaces(route.Places), w.served[name]...)) {
+			_, canary := ends(ro, p)
 			for _, b := range p.Backends {
 				if b.Service == canary && b.Weight != weight {
 					w.broken(rule, "%s while %s/%s has weight %d instead of %d", what, name, p.Name, b.Weight, weight)
 				}
 			}
+			if hash := w.reaches(p, canary); weight > 0 && hash != ro.Status.CurrentPodHash {
+				w.broken(rule, "%s while %s of %s/%s reaches %s, not %s", what, canary, name, p.Name, hash, ro.Status.CurrentPodHash)
+			}
 		}
-	}
-	if hash := w.hashOf(canary); weight > 0 && hash != ro.Status.CurrentPodHash {
-		w.broken(rule, "%s while the canary Service reaches %s, not %s", what, hash, ro.Status.CurrentPodHash)
 	}
 	need := int64(weight) * w.replicas() / w.total()
 	if n, ok := w.asked(ro, ro.Status.CurrentPodHash); ok {

@@ -18,6 +18,9 @@ func TestRandom(t *testing.T) { playRandom(t, sim.Random) }
 // TestRandomBasic is TestRandom for canaries without traffic routing.
 func TestRandomBasic(t *testing.T) { playRandom(t, sim.RandomBasic) }
 
+// TestRandomSubsets is TestRandom with a router that splits between subsets.
+func TestRandomSubsets(t *testing.T) { playRandom(t, sim.RandomSubsets) }
+
 type world func(seed int64) (*sim.World, *rand.Rand)
 
 func playRandom(t *testing.T, random world) {

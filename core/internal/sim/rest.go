@@ -113,7 +113,6 @@ func (w *World) faulty() bool {
 // unfinished: where the revision serves everything, nothing else may be left.
 func (w *World) unfinished(serving string) string {
 	ro := w.Rollout()
-	_, other := ends(ro)
 	_, _, never, _ := delaysOf(ro).values()
 	for _, rs := range list[*appsv1.ReplicaSet](w.store.live, kindReplicaSet) {
 		n, hash := rollout.SpecReplicas(rs), rollout.Hash(rs)
@@ -138,8 +137,11 @@ func (w *World) unfinished(serving string) string {
 			return fmt.Sprintf("Service %s selects %q", svc, hash)
 		}
 	}
-	if weight := w.weightOf(func(svc string) bool { return svc == other }); weight > 0 {
-		return fmt.Sprintf("the canary Service still has weight %d", weight)
+	if why := w.misdirected(serving); why != "" {
+		return why
+	}
+	if weight := w.weightWhere(func(p Place, svc string) bool { _, other := ends(ro, p); return svc == other }); weight > 0 {
+		return fmt.Sprintf("the canary still has weight %d", weight)
 	}
 	for _, run := range list[*v1alpha1.AnalysisRun](w.store.live, kindAnalysisRun) {
 		if !run.Status.Phase.Completed() {

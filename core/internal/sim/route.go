@@ -234,7 +234,7 @@ func problemOf(p *Plugin, name string) *rollout.Problem {
 
 // wanted is what a router is asked for, as it writes it.
 type wanted struct {
-	weights map[string]int32
+	weights map[string]int32 // nil leaves them and the managed routes as they are
 	managed []ManagedRule
 	subsets map[string]string
 }
@@ -300,6 +300,14 @@ func (w *World) route(r rollout.Router, kept []rollout.Claim, want wanted, id ro
 
 // write makes the place what is wanted: backends of experiments come and go.
 func (p *Place) write(want wanted) {
+	for name, hash := range want.subsets {
+		if p.Subsets != nil {
+			p.Subsets[name] = hash
+		}
+	}
+	if want.weights == nil {
+		return
+	}
 	for name, weight := range want.weights {
 		at := slices.IndexFunc(p.Backends, func(b Backend) bool { return b.Service == name })
 		if at >= 0 {
@@ -314,11 +322,6 @@ func (p *Place) write(want wanted) {
 	})
 	slices.SortFunc(p.Backends, func(a, b Backend) int { return strings.Compare(a.Service, b.Service) })
 	p.Managed = slices.Clone(want.managed)
-	for name, hash := range want.subsets {
-		if p.Subsets != nil {
-			p.Subsets[name] = hash
-		}
-	}
 }
 
 // program is the data plane: it reports a new generation after the plugin's

@@ -115,4 +115,27 @@ var subsetStories = []story{
 			w.Run(time.Minute)
 			w.Resume()
 		}},
+	{name: "subsets-elsewhere", about: "The Rollout names another mesh route at 50 %, with subsets of its own: these get the weight, then the old ones are given back, so that they go on reaching somebody when v2 is gone.",
+		play: func(w *sim.World) {
+			w.AddSubsetRoute(sim.RouterPlugin, "mesh-b", 100, "main")
+			subsetsAtHalf(w)
+			w.Edit("names the route mesh-b instead of mesh", func(ro *v1alpha1.Rollout) {
+				ro.Spec.Strategy.Canary.TrafficRouting.Plugins[sim.RouterPlugin] = sim.Block("mesh-b")
+			})
+			w.Run(time.Minute)
+			w.Resume()
+		}},
+	{name: "subsets-left-late", about: "v2 is promoted and has all traffic in the canary's subset, the stable one still names v1, whose pods are gone with their traffic, when the strategy becomes blue-green: the stable subset reaches every pod before it gets the weight.",
+		play: func(w *sim.World) {
+			inMesh(w)
+			ro := sim.WithSubsets(sim.NewRollout("v1", 4, sim.SetWeight(50)), "mesh")
+			ro.Spec.Strategy.Canary.DynamicStableScale = true
+			w.Create(ro)
+			w.Rest()
+			w.Deploy("v2")
+			w.Until("v2 is stable", func(ro *v1alpha1.Rollout) bool {
+				return ro.Status.StableRS == ro.Status.CurrentPodHash && ro.Status.Canary.Weights.Canary.Weight == 100
+			})
+			w.UseStrategy("blue-green", v1alpha1.RolloutStrategy{BlueGreen: &v1alpha1.BlueGreenStrategy{ActiveService: sim.ActiveService}})
+		}},
 }

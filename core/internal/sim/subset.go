@@ -2,6 +2,7 @@ package sim
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
@@ -20,6 +21,9 @@ func (w *World) AddSubsetRoute(plugin, name string, total int32, places ...strin
 	w.AddRouteTo(plugin, name, total, [2]string{SubsetStable, SubsetCanary}, places...)
 	w.mustUpdate(name, func(p *Place) { p.Subsets = map[string]string{SubsetStable: "", SubsetCanary: ""} })
 }
+
+// Mesh is a second router plugin of random clusters.
+const Mesh = "mesh"
 
 // PointSubsets is somebody's edit of the revisions that the subsets of a route
 // name; what is behind them need not exist.
@@ -55,25 +59,12 @@ func subsetOf(role rollout.Role) string {
 	return SubsetCanary
 }
 
-// ends are the names that the Rollout's traffic is split between.
-func ends(ro *v1alpha1.Rollout) (stable, canary string) {
-	stable, canary = rollout.Services(ro)
-	if c := ro.Spec.Strategy.Canary; c != nil && c.TrafficRouting != nil && stable == "" && canary == "" {
+// ends are the names that the Rollout's traffic is split between at the place.
+func ends(ro *v1alpha1.Rollout, p Place) (stable, canary string) {
+	if p.Subsets != nil {
 		return SubsetStable, SubsetCanary
 	}
-	return stable, canary
-}
-
-// subsetHash is the revision that the subset names now.
-func (w *World) subsetHash(name string) string {
-	for _, r := range list[*Route](w.store.live, kindRoute) {
-		for _, p := range r.Places {
-			if p.Subsets != nil {
-				return p.Subsets[name]
-			}
-		}
-	}
-	return ""
+	return rollout.Services(ro)
 }
 
 // reaches is the revision behind a backend of the place: a data plane that has
@@ -85,21 +76,56 @@ func (w *World) reaches(p Place, name string) string {
 	return w.hashOf(name)
 }
 
-// left is what a router leaves behind: stable has everything, then no subset
-// names a revision.
+// left is what a router leaves behind: the stable subset reaches every pod, then
+// it has everything, then the other one reaches every pod, too.
 func left(o rollout.ReleaseTraffic) wanted {
 	stable, canary := o.Release.StableService, o.Release.CanaryService
 	want := wanted{subsets: map[string]string{}}
 	if o.Router.Subsets() {
 		stable, canary = SubsetStable, SubsetCanary
+		want.subsets[stable] = ""
+		if at, _ := o.Router.Subset(rollout.RoleStable); at != "" {
+			return want
+		}
 		if _, weight := o.Router.Subset(rollout.RoleCanary); weight == 0 {
-			want.subsets = map[string]string{stable: "", canary: ""}
-		} else {
-			want.subsets = nil
+			want.subsets[canary] = ""
 		}
 	}
 	want.weights = map[string]int32{stable: o.Release.TotalWeight, canary: 0}
 	return want
+}
+
+// misdirected says which subset does not name the revision that serves
+// everything at rest, or still names one of this Rollout's where no router is
+// left to move it; "" when none does.
+func (w *World) misdirected(serving string) string {
+	for _, r := range list[*Route](w.store.live, kindRoute) {
+		ours := slices.ContainsFunc(rollout.Blocks(w.Rollout()), func(b rollout.Block) bool { return routeName(b.Config) == r.Name })
+		for _, p := range append(clonePlaces(r.Places), w.served[r.Name]...) {
+			for _, name := range sortedKeys(p.Subsets) {
+				switch at := p.Subsets[name]; {
+				case ours && at != serving:
+					return fmt.Sprintf("%s of %s/%s names %q", name, r.Name, p.Name, at)
+				case !ours && w.byHash(at) != nil:
+					return fmt.Sprintf("%s of %s/%s still names %q, and nobody will move it", name, r.Name, p.Name, at)
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// subsetCarries is the largest weight that any place of the route gives the
+// subset, as written or as served.
+func (w *World) subsetCarries(route, name string, before Place) int64 {
+	most := int64(weightIn(before, name))
+	for _, p := range append(clonePlaces(find[*Route](w.store.live, kindRoute, route).Places), w.served[route]...) {
+		most = max(most, int64(weightIn(p, name)))
+		if slices.ContainsFunc(p.Managed, func(m ManagedRule) bool { return m.Service == name }) {
+			most = max(most, 1)
+		}
+	}
+	return most
 }
 
 // judgeSubsets is S3 for subsets: none that carries traffic, as written or as
@@ -115,7 +141,7 @@ func (w *World) judgeSubsets(route string, before, after Place) {
 			w.judgeServedSubset(route, name, before, after)
 			continue
 		}
-		carries := max(w.weightOf(func(svc string) bool { return svc == name }), int64(weightIn(before, name)))
+		carries := w.subsetCarries(route, name, before)
 		dead := name == SubsetStable && w.available(from) == 0
 		switch have := w.available(to); {
 		case to == "": // given back

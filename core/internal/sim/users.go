@@ -250,8 +250,8 @@ func (w *World) SetPaused(paused bool) {
 // EditRoute is somebody's edit of the weights of one place.
 func (w *World) EditRoute(name string, place int, canary, stable int32) {
 	w.note("somebody edits the route by hand")
-	stableName, canaryName := ends(w.Rollout())
 	_, err := w.store.update(byUser, key{kindRoute, name}, "", func(obj object) {
+		stableName, canaryName := ends(w.Rollout(), obj.(*Route).Places[place])
 		for i, b := range obj.(*Route).Places[place].Backends {
 			switch b.Service {
 			case canaryName:

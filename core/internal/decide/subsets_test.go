@@ -1,0 +1,111 @@
+package decide
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
+)
+
+// halfway is an update at weight 0 behind one router that splits between subsets.
+func halfway(stable, canary string) *planner {
+	p := canaryOf(4, count{4, 4}, count{4, 4}, routing, at(weight(50))).carry(0)
+	subsetsAt(p, stable, canary)
+	p.s.Now = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	return p
+}
+
+// A stable subset without pods serves nobody and moves at once; what the
+// canary's still carries in some data plane was not meant for the next revision.
+func TestOnlyAStableSubsetIsLeftAtOnce(t *testing.T) {
+	p := halfway("gone", "gone")
+	r := p.s.Routers[0]
+	assert.Nil(t, p.unready(r, rollout.RoleCanary, p.newRS), "it has carried nothing for a while")
+	r.Observation.Settle = 3 * time.Second // and nothing says that it has passed
+	assert.NotNil(t, p.unready(r, rollout.RoleCanary, p.newRS))
+	assert.Nil(t, p.unready(r, rollout.RoleStable, p.stableRS))
+}
+
+// Where one router splits between subsets and another between Services, status
+// says which Services: what is remembered of a router that cannot be observed, and
+// whether names were edited, follows from that.
+func TestStatusNamesTheServicesBesideSubsets(t *testing.T) {
+	p := canaryOf(4, count{4, 4}, count{4, 4}, routing, at(weight(50))).carry(0)
+	between := p.s.Routers[0]
+	services := p.canary.DeepCopy()
+	named := p.s.Services
+	observed := rollout.Observed{Traffic: rollout.Traffic{TotalWeight: 100, Destinations: []rollout.Destination{
+		{Role: rollout.RoleStable, Hash: "stable", Weight: 100}, {Role: rollout.RoleCanary, Hash: "canary"}}}}
+	mesh := rollout.Router{Plugin: "mesh", Observation: rollout.Observation{Convergence: rollout.ConvergenceDone, Observed: []rollout.Observed{observed}}}
+	p.canary, p.s.Services, p.s.Routers = services, named, []rollout.Router{mesh, between}
+	p.acknowledge(0)
+	require.NotNil(t, p.plan.Weights)
+	assert.Equal(t, []string{"s", "c"}, []string{p.plan.Weights.Stable.ServiceName, p.plan.Weights.Canary.ServiceName})
+
+	p.canary.PingPong = &v1alpha1.PingPongSpec{PingService: "s", PongService: "c"}
+	p.routers()
+	assert.Contains(t, p.plan.Invalid, "spec.strategy.canary.pingPong", "Services that take turns and subsets that do not")
+	assert.True(t, p.blind)
+}
+
+// A block that is removed and comes back while its plugin does not answer is not
+// forgotten: it may be removed again.
+func TestARouterThatComesBackIsRemembered(t *testing.T) {
+	p := halfway("stable", "canary")
+	left := v1alpha1.RouterStatus{Plugin: "r", Config: json.RawMessage(`{"route":"a"}`), Phase: v1alpha1.RouterReleasing}
+	p.ro.Status.Canary.Routers = []v1alpha1.RouterStatus{left}
+	p.s.Routers[0].Config = left.Config
+	p.s.Routers[0].Problem = &rollout.Problem{Class: rollout.ProblemWaiting}
+	p.remember()
+	assert.Equal(t, []v1alpha1.RouterStatus{left}, p.plan.Routers)
+}
+
+// What a changed block no longer names is given back, also by the plugin that
+// goes on; what both name is in use.
+func TestSubsetsAreInUseWhereAnotherBlockClaimsThem(t *testing.T) {
+	p := halfway("stable", "stable")
+	rule := rollout.Claim{Object: "DestinationRule/x/a", Key: "subset=stable"}
+	other := rollout.Claim{Object: "DestinationRule/x/b", Key: "subset=stable"}
+	p.s.Routers[0].Observation.Claims = []rollout.Claim{rule}
+	leaving := p.s.Routers[0]
+	leaving.Releasing = true
+	assert.True(t, p.gaveBack(leaving))
+	leaving.Observation.Claims = []rollout.Claim{other}
+	assert.False(t, p.gaveBack(leaving))
+}
+
+// A router that leaves gives its stable subset back first: the revision that it
+// names may have no pods any more. The weight follows when clients know that.
+func TestWeightGoesToAStableSubsetThatReachesSomebody(t *testing.T) {
+	for name, tc := range map[string]struct {
+		stable  string
+		settled bool
+		asked   bool
+	}{
+		"it names a revision":             {"gone", false, true},
+		"clients may not know yet":        {"", false, false},
+		"clients know":                    {"", true, true},
+		"it names one and it has settled": {"gone", true, true},
+	} {
+		p := halfway(tc.stable, "canary")
+		r := &p.s.Routers[0]
+		r.Observation.Observed[0].Traffic.Destinations[0].Weight, r.Observation.Observed[0].Traffic.Destinations[1].Weight = 0, 100
+		r.Releasing, r.Observation.Settle = true, 3*time.Second
+		entry := v1alpha1.RouterStatus{Plugin: "r", Phase: v1alpha1.RouterReleasing}
+		if tc.settled {
+			since := p.s.Now.Add(-time.Minute)
+			entry.SettledSince = &metav1.Time{Time: since}
+		}
+		p.ro.Status.Canary.Routers = []v1alpha1.RouterStatus{entry}
+		p.remember()
+		p.release()
+		assert.Len(t, p.plan.Ops, map[bool]int{true: 1}[tc.asked], name)
+		assert.Len(t, p.plan.Holds, map[bool]int{false: 1}[tc.asked], name)
+	}
+}
