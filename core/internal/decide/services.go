@@ -39,8 +39,12 @@ func (p *planner) servicesRouted() {
 // weight. The name goes back to stable, as before any update; otherwise the
 // superseded pods would stay for as long as somebody pauses.
 func (p *planner) leftBehind() bool {
-	at := p.s.ByHash(p.behind(rollout.RoleCanary, p.hash))
-	return at != nil && at != p.newRS && at != p.stableRS && p.newRS != nil && p.size[p.newRS.Name] == 0
+	superseded := func(hash string) bool {
+		at := p.s.ByHash(hash)
+		return at != nil && at != p.newRS && at != p.stableRS
+	}
+	return p.newRS != nil && p.size[p.newRS.Name] == 0 && // subsets may have been left where the Service beside them has not
+		(superseded(p.behind(rollout.RoleCanary, p.hash)) || superseded(p.s.ServiceHash(p.canary.CanaryService)))
 }
 
 // point moves a Service to a revision. A Service without our selector is

@@ -109,3 +109,17 @@ func TestWeightGoesToAStableSubsetThatReachesSomebody(t *testing.T) {
 		assert.Len(t, p.plan.Holds, map[bool]int{false: 1}[tc.asked], name)
 	}
 }
+
+// A pause without pods of the new revision: the Service beside the subsets does
+// not keep those of the superseded one either.
+func TestTheServiceBesideSubsetsIsNotLeftBehind(t *testing.T) {
+	p := canaryOf(4, count{4, 4}, count{}, routing, at(weight(0))).other(count{1, 1}).carry(0)
+	named, services := p.canary.DeepCopy(), p.s.Services
+	subsetsAt(p, "stable", "stable")
+	p.canary.StableService, p.canary.CanaryService, p.s.Services = named.StableService, named.CanaryService, services
+	p.s.Services["c"].Spec.Selector[v1alpha1.LabelPodTemplateHash] = "other"
+	p.size = map[string]int32{"canary": 0}
+	assert.Equal(t, p.stableRS, p.behindName())
+	p.size["canary"] = 1
+	assert.Equal(t, p.newRS, p.behindName())
+}
