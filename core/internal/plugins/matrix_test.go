@@ -154,7 +154,7 @@ func TestBoundsOfAHang(t *testing.T) {
 		*to = defaultTiming()
 		to.rescan = 20 * time.Millisecond
 	}
-	// A health check every 10 s with a deadline of 2 s; a call of 5 s.
+	// A health check every 9 s with a deadline of 2 s; a call of 5 s.
 	for name, c := range map[string]struct {
 		hang   func(w *world, pid int)
 		notice time.Duration
@@ -162,7 +162,7 @@ func TestBoundsOfAHang(t *testing.T) {
 		"idle": {func(w *world, pid int) {
 			kill(w.t, pid, 19)
 			require.Eventually(w.t, func() bool { return w.State("evil") != StateReady }, patience, time.Millisecond)
-		}, 12 * time.Second},
+		}, 11 * time.Second},
 		"in a call": {func(w *world, _ int) { _, _ = observe(w, "evil", "stop") }, 5 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {

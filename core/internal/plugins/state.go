@@ -59,7 +59,10 @@ type timing struct {
 	measure, cancel, collect                 time.Duration
 	// closing is what Close gets; kill what go-plugin gets to notice the end.
 	closing, kill time.Duration
-	// healthEvery and health are interval and deadline of the health check.
+	// healthEvery and health are interval and deadline of the health check. A
+	// plugin that hangs right after an answer, while nobody calls it, is noticed
+	// after their sum: 9 s + 2 s = 11 s. Operators are promised 12 s, and with an
+	// interval of 10 s nothing was left of that for a busy machine (12.001 s).
 	healthEvery, health time.Duration
 	// A failed plugin pauses from backoffMin, doubling up to backoffMax; after
 	// steady of being ready it starts again at backoffMin.
@@ -80,7 +83,7 @@ func defaultTiming() timing {
 		validate: 5 * time.Second, observe: 5 * time.Second, route: 10 * time.Second, step: 10 * time.Second,
 		measure: 60 * time.Second, cancel: 10 * time.Second, collect: 10 * time.Second,
 		closing: 2 * time.Second, kill: 2 * time.Second,
-		healthEvery: 10 * time.Second, health: 2 * time.Second,
+		healthEvery: 9 * time.Second, health: 2 * time.Second,
 		backoffMin: time.Second, backoffMax: time.Minute, steady: time.Minute,
 		startWait: 250 * time.Millisecond,
 		drain:     time.Minute, shutdown: 10 * time.Second,
