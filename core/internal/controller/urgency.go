@@ -6,6 +6,7 @@ import (
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -105,16 +106,17 @@ func updating(ro *v1alpha1.Rollout) int {
 }
 
 // urgent is the library's queue, in which each key has the priority it has now,
-// whatever asks for the pass.
+// whatever asks for the pass, and updates begin one after the other.
 type urgent struct {
 	priorityqueue.PriorityQueue[reconcile.Request]
 	urgency *urgency
+	begin   beginnings
 }
 
 // urgentQueue makes the queue of a controller.
 func urgentQueue(u *urgency) func(string, workqueue.TypedRateLimiter[reconcile.Request]) workqueue.TypedRateLimitingInterface[reconcile.Request] {
 	return func(name string, limiter workqueue.TypedRateLimiter[reconcile.Request]) workqueue.TypedRateLimitingInterface[reconcile.Request] {
-		return &urgent{priorityqueue.New(name, func(o *priorityqueue.Opts[reconcile.Request]) { o.RateLimiter = limiter }), u}
+		return &urgent{priorityqueue.New(name, func(o *priorityqueue.Opts[reconcile.Request]) { o.RateLimiter = limiter }), u, beginnings{waits: sets.New[reconcile.Request]()}}
 	}
 }
 
@@ -140,6 +142,40 @@ func (q *urgent) AddWithOpts(o priorityqueue.AddOpts, items ...reconcile.Request
 			priority = *o.Priority
 		}
 		one.Priority = &priority
+		if priority != urgentLeast {
+			q.begin.leave(item)
+		} else if o.After == 0 && !o.RateLimited && !q.begin.admit(item) {
+			continue
+		}
 		q.PriorityQueue.AddWithOpts(one, item)
+	}
+}
+
+// Get implements workqueue.TypedInterface.
+func (q *urgent) Get() (reconcile.Request, bool) {
+	item, _, shutdown := q.GetWithPriority()
+	return item, shutdown
+}
+
+// GetWithPriority implements priorityqueue.PriorityQueue.
+func (q *urgent) GetWithPriority() (reconcile.Request, int, bool) {
+	item, priority, shutdown := q.PriorityQueue.GetWithPriority()
+	if !shutdown && q.begin.is(item) {
+		time.AfterFunc(beginningCounts, func() { q.next(item) })
+	}
+	return item, priority, shutdown
+}
+
+// Done implements workqueue.TypedInterface.
+func (q *urgent) Done(item reconcile.Request) {
+	q.PriorityQueue.Done(item)
+	q.next(item)
+}
+
+// next lets the next update begin, if the one before has.
+func (q *urgent) next(item reconcile.Request) {
+	if next, ok := q.begin.end(item); ok {
+		priority := q.urgency.Of(next.NamespacedName)
+		q.PriorityQueue.AddWithOpts(priorityqueue.AddOpts{Priority: &priority}, next)
 	}
 }

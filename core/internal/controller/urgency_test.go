@@ -110,3 +110,66 @@ func TestUrgencyForgets(t *testing.T) {
 	first.learns().Delete(event.DeleteEvent{Object: at("gone", 1)})
 	assert.Empty(t, first.of)
 }
+
+// changed is a queue of Rollouts at rest that were all given another version.
+func changed(t *testing.T, names ...string) (*urgent, *urgency) {
+	t.Helper()
+	first := &urgency{}
+	q := urgentQueue(first)("test", retries()).(*urgent)
+	t.Cleanup(q.ShutDown)
+	for _, name := range names {
+		fresh := at(name, -1)
+		fresh.Generation = 2
+		fresh.Spec.Template.Labels = map[string]string{"version": "2"}
+		first.learns().Update(event.UpdateEvent{ObjectOld: at(name, -1), ObjectNew: fresh})
+		q.Add(request(name))
+	}
+	return q, first
+}
+
+func next(q *urgent) string {
+	req, _ := q.Get()
+	return req.Name
+}
+
+// Threads that have nothing else to do begin one update after the other: what
+// the API server has to do then is for those that have begun.
+func TestUpdatesBeginOneAfterTheOther(t *testing.T) {
+	q, first := changed(t, "a", "b", "c")
+	assert.Equal(t, "a", next(q))
+	first.learns().Create(event.CreateEvent{Object: at("begun", 1)})
+	q.Add(request("begun"))
+	assert.Equal(t, "begun", next(q), "b waits for a")
+	q.Done(request("a"))
+	assert.Equal(t, "b", next(q))
+	q.Done(request("b"))
+	assert.Equal(t, "c", next(q))
+}
+
+// A first pass that does not end, as with a webhook that does not answer, holds
+// up the others for a moment only.
+func TestAnUpdateThatCannotBeginHoldsUpNobody(t *testing.T) {
+	q, _ := changed(t, "stuck", "b", "c")
+	assert.Equal(t, "stuck", next(q))
+	assert.Equal(t, "b", next(q))
+	assert.Equal(t, "c", next(q))
+	q.Done(request("stuck"))
+	q.AddRateLimited(request("stuck"))
+	assert.Equal(t, "stuck", next(q), "and it is tried again")
+}
+
+// Who waits for its turn and is paused, aborted or rolled back is served at
+// once, and not once more when its turn would have come.
+func TestWhatAPersonSaysWaitsForNoTurn(t *testing.T) {
+	q, first := changed(t, "a", "b", "c")
+	assert.Equal(t, "a", next(q))
+	was, said := at("b", -1), at("b", -1)
+	was.Generation, said.Generation = 2, 3
+	said.Spec.Paused = true
+	first.learns().Update(event.UpdateEvent{ObjectOld: was, ObjectNew: said})
+	q.Add(request("b"))
+	assert.Equal(t, "b", next(q))
+	q.Done(request("b"))
+	q.Done(request("a"))
+	assert.Equal(t, "c", next(q))
+}
