@@ -122,6 +122,9 @@ func newHost(o Options, t timing) (*Host, error) {
 // when it returns no process of a plugin is left. It is called once. Stop what
 // calls plugins first, then cancel the context.
 func (h *Host) Run(ctx context.Context) error {
+	if err := shut(); err != nil {
+		return fmt.Errorf("keeping debuggers from the controller: %w", err)
+	}
 	spawn, err := newSpawner(func() error { return hide(h.hidden, h.workplace()) })
 	defer spawn.stop()
 	if err != nil {

@@ -39,9 +39,11 @@ func secretPlaces() []string {
 }
 
 // hide keeps the calling thread, and every process it starts from now on, from
-// reading anything in the places, for good. Nothing else changes for them. It
-// uses Landlock, which needs no privileges; the error says that the kernel has
-// none.
+// reading anything in the places, and from tracing and, on newer kernels,
+// signalling a process that is not one of them, for good: a debugger or a SIGSTOP
+// could stop the controller for ever. It uses Landlock, which needs no privileges
+// and forbids the tracing by itself, with no place to hide too; the error says
+// that the kernel has none.
 //
 // Landlock knows what is allowed only, so what is allowed is everything beside
 // the way to each place. What is created later on that way itself is hidden too,
@@ -56,10 +58,10 @@ func hide(places []string, workplace string) error {
 			hidden = append(hidden, real)
 		}
 	}
-	if len(hidden) == 0 {
-		return nil
-	}
 	attr := unix.LandlockRulesetAttr{Handled_access_fs: unix.LANDLOCK_ACCESS_FS_READ_FILE}
+	if canScopeSignals() {
+		attr.Scoped = unix.LANDLOCK_SCOPE_SIGNAL
+	}
 	ruleset, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr), 0)
 	if errno != 0 {
 		return fmt.Errorf("this kernel has no Landlock: %w", errno)
@@ -75,6 +77,25 @@ func hide(places []string, workplace string) error {
 	}
 	return nil
 }
+
+// canScopeSignals reports whether Landlock can keep signals inside (Linux 6.12).
+// The first kernels that could kept them from the other threads of the same
+// process too, and with them those of Go's own scheduler: the second erratum
+// tells that a kernel is none of these.
+func canScopeSignals() bool {
+	const scopes, betweenThreads = 6, 1 << 1
+	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	if errno != 0 || version < scopes {
+		return false
+	}
+	errata, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_ERRATA)
+	return errno == 0 && errata&betweenThreads != 0
+}
+
+// shut keeps processes of the same user from tracing this one and from reading
+// its memory, also those outside of hide and on kernels without Landlock. It costs
+// core dumps. A process may still look at itself in /proc.
+func shut() error { return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) }
 
 // beside lists what makes up root without the hidden paths.
 func beside(root string, hidden []string) []string {

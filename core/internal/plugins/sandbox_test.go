@@ -58,6 +58,41 @@ func TestTokensCannotBeRead(t *testing.T) {
 	})
 }
 
+// A debugger can stop the controller for ever, and read the token from its
+// memory; so can a signal stop it. A plugin can do neither, even if there is no
+// file to hide from it.
+func TestTheControllerCannotBeStopped(t *testing.T) {
+	if !hasLandlock() {
+		t.Skip("this kernel has no Landlock")
+	}
+	t.Setenv("KUBECONFIG", "")
+	t.Setenv("HOME", t.TempDir())
+	w := newWorld(t, nil, "evil")
+	mustObserve(w, "evil")
+	_, problem := observe(w, "evil", "trace")
+	require.NotNil(t, problem)
+	assert.Contains(t, problem.Message, "operation not permitted")
+	if !canScopeSignals() {
+		t.Log("this kernel's Landlock lets signals through")
+		return
+	}
+	_, problem = observe(w, "evil", "signal", strconv.Itoa(int(unix.SIGURG)))
+	require.NotNil(t, problem)
+	assert.Contains(t, problem.Message, "operation not permitted")
+}
+
+// Without Landlock, and for plugins with the controller's credentials, the kernel
+// asks what the controller says of itself.
+func TestTheControllerIsShutToDebuggers(t *testing.T) {
+	w := newWorld(t, nil, "evil")
+	mustObserve(w, "evil")
+	open, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
+	require.NoError(t, err)
+	assert.Zero(t, open)
+	_, err = os.ReadDir("/proc/self/fd")
+	assert.NoError(t, err, "its own metrics count them")
+}
+
 // What a plugin takes is bounded; what it takes too much costs its own process.
 func TestLimits(t *testing.T) {
 	w := newWorld(t, nil, "evil", "other")

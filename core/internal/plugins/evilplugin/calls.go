@@ -60,6 +60,11 @@ func (o order) obey() error {
 	case "read":
 		_, err := os.ReadFile(o.Arg)
 		return status.Error(codes.FailedPrecondition, fmt.Sprint(err))
+	case "trace":
+		return status.Error(codes.FailedPrecondition, fmt.Sprint(trace(os.Getppid())))
+	case "signal":
+		n, _ := strconv.Atoi(o.Arg)
+		return status.Error(codes.FailedPrecondition, fmt.Sprint(syscall.Kill(os.Getppid(), syscall.Signal(n))))
 	case "allocate":
 		n, _ := strconv.Atoi(o.Arg)
 		kept = make([]byte, n)
