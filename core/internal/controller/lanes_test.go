@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -231,4 +233,38 @@ func TestOnlySomeWorkersWaitLongForOnePlugin(t *testing.T) {
 	for range laneWaiters {
 		assert.False(t, <-late)
 	}
+}
+
+// A plugin that hangs is killed, comes back and may hang again: no worker waits
+// for it until a call has been answered in time.
+func TestNobodyWaitsForAPluginThatWasSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lanes := &Lanes{}
+		var rang atomic.Int32
+		ask := func(takes time.Duration) (late bool, waited time.Duration) {
+			var at *flight
+			began := time.Now()
+			pass, over := context.WithTimeout(t.Context(), patience)
+			defer over()
+			_, late = ask(pass, lanes.of("test/slow"), &at, "", func() { rang.Add(1) }, func(context.Context) bool {
+				time.Sleep(takes)
+				return true
+			})
+			waited = time.Since(began)
+			time.Sleep(time.Minute) // in which the call ends
+			return late, waited
+		}
+		late, waited := ask(5 * time.Second)
+		assert.True(t, late)
+		assert.Equal(t, patience, waited)
+
+		late, waited = ask(time.Millisecond)
+		assert.True(t, late, "it may hang again")
+		assert.Zero(t, waited)
+		assert.EqualValues(t, 2, rang.Load(), "both answers are told")
+
+		late, waited = ask(time.Millisecond)
+		assert.False(t, late, "it is well again")
+		assert.Equal(t, time.Millisecond, waited)
+	})
 }

@@ -110,7 +110,8 @@ func digest(v any) string {
 }
 
 // capabilities starts the plugin if need be. Only some workers wait for that as
-// long as ctx lasts; the plugin's being ready asks for the next pass of the rest.
+// long as ctx lasts, and none for one that was slow last; the plugin's being
+// ready asks for the next pass of the rest.
 func capabilities(ctx context.Context, lane *lane, plugin RouterAbout) (able rollout.Capabilities, problem *rollout.Problem) {
 	waiting, stop := context.WithCancel(ctx)
 	defer stop()
@@ -119,7 +120,7 @@ func capabilities(ctx context.Context, lane *lane, plugin RouterAbout) (able rol
 		defer close(done)
 		able, problem = plugin.Capabilities(waiting)
 	}()
-	if !lane.wait(ctx, done) {
+	if lane.vain() || !lane.wait(ctx, done) {
 		stop()
 		<-done
 	}
