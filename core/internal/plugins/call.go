@@ -49,8 +49,9 @@ func (s *supervisor) call(ctx context.Context, kind Kind, method string, limit t
 		s.answered()
 		return problem
 	}
-	if ctx.Err() == nil && codeLabel(err) == "DeadlineExceeded" {
-		// The plugin may hang as a whole; do not wait for the next check.
+	if ctx.Err() == nil && (codeLabel(err) == "DeadlineExceeded" || lostConnection(err)) {
+		// The plugin may hang as a whole, or have closed its socket for good; do
+		// not wait for the next check.
 		select {
 		case inst.suspect <- struct{}{}:
 		default:

@@ -71,6 +71,34 @@ func TestHungCall(t *testing.T) {
 	assert.Equal(t, other, w.pid("other"))
 }
 
+// One that has closed its socket and lives on is not left until the next check.
+func TestLostConnection(t *testing.T) {
+	w := newWorld(t, func(t *timing) { t.healthEvery = time.Hour }, "evil")
+	mustObserve(w, "evil")
+	pid := w.pid("evil")
+	_, problem := observe(w, "evil", "fault", "close-sockets")
+	require.NotNil(t, problem)
+	w.eventually("another process", func() bool { return w.State("evil") == StateReady && w.pid("evil") != pid })
+}
+
+// Nobody escapes the end of its process: not in another group, not as a process
+// that is debugged by the host. While the host runs nothing is left of it.
+func TestNoEscape(t *testing.T) {
+	for _, fault := range []string{"own-group", "traced"} {
+		t.Run(fault, func(t *testing.T) {
+			w := newWorld(t, func(t *timing) { t.observe = time.Second; t.healthEvery = time.Hour }, "evil")
+			mustObserve(w, "evil")
+			pid := w.pid("evil")
+			_, problem := observe(w, "evil", "fault", fault)
+			require.NotNil(t, problem)
+			w.eventually("another process, and nothing of the first one", func() bool {
+				_, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
+				return w.State("evil") == StateReady && w.pid("evil") != pid && os.IsNotExist(err)
+			})
+		})
+	}
+}
+
 // It passes its health checks and answers nothing: it is left alone after five
 // deadlines in a row, tried once more, and replaced.
 func TestDeafPlugin(t *testing.T) {

@@ -94,7 +94,7 @@ func (p *process) Start(context.Context) (err error) {
 	p.pid = p.cmd.Process.Pid
 	go p.watch()
 	if err := limit(p.pid); err != nil && !errors.Is(err, unix.ESRCH) {
-		_ = unix.Kill(-p.pid, unix.SIGKILL)
+		p.end()
 		return fmt.Errorf("limiting its memory and files: %w", err)
 	}
 	return nil
@@ -109,7 +109,7 @@ func (p *process) watch() {
 
 	awaitExit(p.pid)
 	// The zombie still holds the pid, so the group cannot be somebody else's.
-	_ = unix.Kill(-p.pid, unix.SIGKILL)
+	p.end()
 	p.mu.Lock()
 	p.reaped = true
 	p.mu.Unlock()
@@ -158,9 +158,40 @@ func (p *process) readStdout() {
 func (p *process) terminate() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	again := p.killed
 	p.killed = true
 	if p.pid != 0 && !p.reaped {
-		_ = unix.Kill(-p.pid, unix.SIGKILL)
+		p.end()
+		if !again {
+			go p.release()
+		}
+	}
+}
+
+// end kills the process and its group. The process by itself too: it may have
+// joined the controller's own group, and would never end then.
+func (p *process) end() {
+	_, _ = unix.Kill(-p.pid, unix.SIGKILL), unix.Kill(p.pid, unix.SIGKILL)
+}
+
+// release buries the threads of a killed process that made us their debugger:
+// until that is done the process cannot be reaped. Most have none and are gone
+// before the first look.
+func (p *process) release() {
+	for tick := time.NewTicker(50 * time.Millisecond); ; <-tick.C {
+		p.mu.Lock()
+		if p.reaped {
+			p.mu.Unlock()
+			tick.Stop()
+			return
+		}
+		threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", p.pid))
+		for _, thread := range threads {
+			if id, _ := strconv.Atoi(thread.Name()); id != p.pid {
+				_, _ = unix.Wait4(id, nil, unix.WALL|unix.WNOHANG, nil)
+			}
+		}
+		p.mu.Unlock()
 	}
 }
 

@@ -32,7 +32,7 @@ func orderFrom(c *typesv1.RawConfig) (o order) {
 }
 
 // kept is what the process has allocated.
-var kept []byte
+var kept [][]byte
 
 // obey does what every call can do wrong.
 func (o order) obey() error {
@@ -67,7 +67,7 @@ func (o order) obey() error {
 		return status.Error(codes.FailedPrecondition, fmt.Sprint(syscall.Kill(os.Getppid(), syscall.Signal(n))))
 	case "allocate":
 		n, _ := strconv.Atoi(o.Arg)
-		kept = make([]byte, n)
+		kept = [][]byte{make([]byte, n)}
 	case "files":
 		var open []*os.File
 		for {

@@ -21,24 +21,24 @@ import (
 var faults = map[string]func(){
 	"exit":            func() { os.Exit(7) },
 	"exit-well":       func() { os.Exit(0) },
-	"panic":           func() { go panic("boom") },
+	"panic":           func() { go panic("boom"); time.Sleep(time.Hour) },
 	"panic-here":      func() { panic("boom") },
 	"segv":            func() { signalSelf(syscall.SIGSEGV) },
 	"abort":           func() { signalSelf(syscall.SIGABRT) },
 	"kill":            func() { signalSelf(syscall.SIGKILL) },
-	"stop":            func() { signalSelf(syscall.SIGSTOP); time.Sleep(time.Hour) },
+	"stop":            func() { signalSelf(syscall.SIGSTOP) },
 	"stop-group":      func() { _ = syscall.Kill(0, syscall.SIGSTOP); time.Sleep(time.Hour) },
 	"hang":            func() { time.Sleep(time.Hour) },
 	"deadlock":        func() { select {} },
 	"spin":            func() { spin() },
 	"spin-everywhere": func() { spinEverywhere() },
 	"stack":           func() { _ = deep(1) },
-	"memory":          func() { kept = make([]byte, 2<<30) },
+	"memory":          func() { kept = [][]byte{make([]byte, 2<<30)} },
 	"memory-slowly":   func() { grow() },
 	"files":           func() { leakFiles() },
 	"goroutines":      func() { leakRoutines() },
-	"stderr":          func() { go flood(2) },
-	"stdout":          func() { go flood(1) },
+	"stderr":          func() { go flood(2, "stderr") },
+	"stdout":          func() { go flood(1, "stdout") },
 	"stderr-bytes":    func() { go noNewline() },
 	"bad-log":         func() { fmt.Fprintln(os.NewFile(2, "stderr"), `{"@message": 5, "@level": []}`) },
 	"forged-log":      func() { fmt.Fprintln(os.NewFile(2, "stderr"), `{"@level":"error","@message":"panic: controller"}`) },
@@ -55,15 +55,17 @@ var faults = map[string]func(){
 	"fill-directory":  func() { fillDirectory() },
 	"deaf-to-signals": func() { deaf() },
 	"limits":          func() { _ = unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: 3}) },
-	"own-group":       func() { _ = syscall.Setpgid(0, 0) },
+	"own-group":       func() { leaveGroup(); signalSelf(syscall.SIGSTOP) },
+	"traced":          func() { traced(); signalSelf(syscall.SIGSTOP) },
 	"nice":            func() { _ = syscall.Setpriority(syscall.PRIO_PROCESS, 0, -20) },
 	"parent":          func() { _ = syscall.Kill(os.Getppid(), syscall.SIGURG) },
 	"trace-parent":    func() { _ = syscall.PtraceAttach(os.Getppid()) },
 }
 
-// commit commits a fault by name; unknown ones are none.
+// commit commits a fault by name, and says so before; unknown ones are none.
 func commit(name string) {
 	if f := faults[name]; f != nil {
+		_, _ = unix.Write(2, []byte("I commit "+name+"\n"))
 		f()
 	}
 }
@@ -73,7 +75,11 @@ func later(name string) {
 	time.AfterFunc(20*time.Millisecond, func() { commit(name) })
 }
 
-func signalSelf(s syscall.Signal) { _ = syscall.Kill(os.Getpid(), s) }
+// signalSelf does not return: the other threads run on for a moment.
+func signalSelf(s syscall.Signal) {
+	_ = syscall.Kill(os.Getpid(), s)
+	time.Sleep(time.Hour)
+}
 
 func spin() {
 	for i := 0; ; i++ {
@@ -88,17 +94,19 @@ func spinEverywhere() {
 	spin()
 }
 
-// deep ends with the stack.
+// deep ends with the stack, soon: each call takes 64 KiB of it.
 func deep(n int) int {
+	var frame [8 << 10]int
 	if n < 0 {
 		return 0
 	}
-	return deep(n+1) + n
+	frame[n%len(frame)] = n
+	return deep(n+1) + frame[(n+1)%len(frame)]
 }
 
 func grow() {
 	for {
-		kept = append(kept, bytes.Repeat([]byte{1}, 64<<20)...)
+		kept = append(kept, bytes.Repeat([]byte{1}, 64<<20))
 	}
 }
 
@@ -116,8 +124,9 @@ func leakRoutines() {
 	}
 }
 
-func flood(fd int) {
-	line := []byte(strings.Repeat("spam ", 40) + "\n")
+// flood says its name without end: what was said before it may be lost in it.
+func flood(fd int, name string) {
+	line := []byte(strings.Repeat("I commit "+name+" ", 14) + "\n")
 	for {
 		if _, err := unix.Write(fd, line); err != nil {
 			return
@@ -199,6 +208,18 @@ func deaf() {
 			signal.Ignore(s)
 		}
 	}
+}
+
+// leaveGroup joins the host's own process group: a new one it has already.
+func leaveGroup() {
+	group, _ := syscall.Getpgid(os.Getppid())
+	_ = syscall.Setpgid(0, group)
+}
+
+// traced makes the host its debugger, who is told of every signal before it.
+func traced() {
+	runtime.LockOSThread()
+	_, _, _ = syscall.Syscall(syscall.SYS_PTRACE, syscall.PTRACE_TRACEME, 0, 0)
 }
 
 // trace becomes the debugger of a process for as long as it takes to know
