@@ -66,7 +66,7 @@ e2e: require ## Tests against real data planes (MESH=0: no istiod; INGRESS=0: no
 	$(if $(filter 0,$(NODE)),,@$(MAKE) --no-print-directory e2e-node)
 	@set -o pipefail; SLUICE_E2E=1 SLUICE_NODEJS=$(NODEJS) $(GO) test -count=1 -v -run Nodejs ./test/nodejs ./core/internal/plugins ./test/e2e | grep -Ev '^ *=== | PASS: .*/'
 	@set -o pipefail; SLUICE_E2E=1 SLUICE_CRASH_MINUTES=$(or $(MINUTES),15) $(GO) test -count=1 -timeout 60m -run TestCrashes -parallel 12 -v ./test/e2e | grep -Ev '^ *=== | PASS: '
-	@set -o pipefail; SLUICE_E2E=1 SLUICE_CRASHES=$(or $(CRASHES),1000) SLUICE_KILLS=$(or $(KILLS),200) $(GO) test -count=1 -v -timeout 30m -run 'EveryFault|BoundsOf|CrashesLeave|Orphans' ./core/internal/plugins | grep -v '^=== '
+	@set -o pipefail; SLUICE_E2E=1 SLUICE_CRASHES=$(or $(CRASHES),1000) SLUICE_KILLS=$(or $(KILLS),200) $(GO) test -count=1 -v -timeout 30m -parallel 12 -run 'EveryFault|BoundsOf|CrashesLeave|Orphans' ./core/internal/plugins | grep -v '^=== '
 
 .PHONY: e2e-node
 e2e-node: require ## The image and deploy/ as pods of a real node: kubelet, containerd, runc. As root; where no node can run it skips and says what is missing.
