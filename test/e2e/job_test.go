@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -55,6 +56,12 @@ func TestJobsMeasure(t *testing.T) {
 	measurement := w.Runs["good"].Status.MetricResults[0].Measurements[0]
 	assert.Equal(t, string(w.Runs["good"].UID)+".smoke.1", measurement.Metadata["job-name"])
 	assert.Equal(t, app.Namespace, measurement.Metadata["job-namespace"])
+
+	app.Apply(strings.Replace(jobRun("warned", "", ""), "{labels: {team: shop}}", "{name: mine}", 1))
+	w = app.Await("what is only warned of stops nothing", ended("warned", v1alpha1.AnalysisPhaseSuccessful))
+	const remark = "metadata.name: only labels and annotations are put on a Job"
+	assert.Equal(t, remark, w.Runs["warned"].Status.MetricResults[0].Metadata["pluginWarning"])
+	app.AwaitEventOf("AnalysisRun", "warned", v1alpha1.EventPluginWarning)
 
 	app.Apply(jobRun("bad", `devcluster.sluice.dev/exit-code: "1"`, ""))
 	app.Await("the run has failed", ended("bad", v1alpha1.AnalysisPhaseFailed))

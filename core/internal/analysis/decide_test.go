@@ -277,3 +277,24 @@ func TestMeasurementIDsNeverMeet(t *testing.T) {
 		seen[id] = name + " "
 	}
 }
+
+// What a provider warns of stops nothing: it is shown with the metric and told
+// once, whatever else the provider shows there.
+func TestAProviderWarns(t *testing.T) {
+	measured, one := 0, 1.0
+	p := play(t, runOf(errorRate(every("10s", 4))), func(string, string) (Answer, error) {
+		measured++
+		answer := Answer{Value: &Value{Scalar: &one}, Warning: "old is called new"}
+		if measured > 1 {
+			answer.ResultMetadata = map[string]string{"query": "up"}
+		}
+		if measured > 2 { // another controller resumes, and did not ask
+			answer.Warning = ""
+		}
+		return answer, nil
+	}).toEnd()
+	assert.Equal(t, successful, p.run.Status.Phase)
+	assert.Equal(t, map[string]string{"query": "up", "pluginWarning": "old is called new"}, p.result("error-rate").Metadata)
+	assert.Equal(t, []string{"PluginWarning", "MetricSuccessful", "AnalysisRunSuccessful"}, p.reasons())
+	assert.Equal(t, "Metric 'error-rate': old is called new", p.events[0].Message)
+}

@@ -203,7 +203,7 @@ var judged = map[v1alpha1.AnalysisPhase]bool{
 // measured turns an answer into a measurement. Pure.
 func measured(metric v1alpha1.Metric, a Answer, started, now time.Time, hide redactor) *Result {
 	m := &v1alpha1.Measurement{StartedAt: at(started), Metadata: maps.Clone(a.Metadata), Message: a.Message}
-	r := &Result{Measurement: m, ResultMetadata: a.ResultMetadata}
+	r := &Result{Measurement: m, ResultMetadata: a.ResultMetadata, Warning: a.Warning}
 	switch {
 	case a.Pending != nil:
 		m.Phase = v1alpha1.AnalysisPhaseRunning
@@ -235,7 +235,7 @@ func measured(metric v1alpha1.Metric, a Answer, started, now time.Time, hide red
 // bounded cuts a measurement to what status has room for.
 func bounded(r *Result) {
 	r.Waiting, r.Fatal = condition.Shorten(r.Waiting, maxMessage), condition.Shorten(r.Fatal, maxMessage)
-	r.ResultMetadata = boundedMetadata(r.ResultMetadata)
+	r.Warning, r.ResultMetadata = condition.Shorten(r.Warning, maxMessage), boundedMetadata(r.ResultMetadata)
 	if m := r.Measurement; m != nil {
 		m.Value = condition.Shorten(m.Value, maxValue)
 		m.Message = condition.Shorten(m.Message, maxMessage)

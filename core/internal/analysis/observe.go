@@ -60,6 +60,8 @@ type Result struct {
 	Evidence Evidence
 	// ResultMetadata is shown with the metric.
 	ResultMetadata map[string]string
+	// Warning is what the provider remarks on the configuration; "" is nothing.
+	Warning string
 	// Waiting says that there was no answer: "waiting for plugin x: …". The
 	// call is made again at RetryAt, which is RetryAfter later; 0 means after a
 	// delay that grows with each attempt.

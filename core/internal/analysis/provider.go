@@ -76,6 +76,9 @@ type Answer struct {
 	ResultMetadata map[string]string
 	// Message for people; "" when there is nothing to say.
 	Message string
+	// Warning is what the provider remarks on a configuration that is right; ""
+	// is nothing. It is shown with the metric and told once.
+	Warning string
 	// Needs lists all objects the answer depends on and Writes what should be
 	// changed. A Provider that can serve them (the plugin host with a broker)
 	// has done so and leaves them empty; an answer that still carries them is

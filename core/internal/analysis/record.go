@@ -93,7 +93,13 @@ func (p *Plan) put(sub subject, r Result) {
 		result.Measurements = append(result.Measurements, m)
 	}
 	if len(r.ResultMetadata) > 0 {
+		warned := result.Metadata[warningKey]
 		result.Metadata = r.ResultMetadata
+		setWarning(result, warned)
+	}
+	if r.Warning != "" && result.Metadata[warningKey] != r.Warning {
+		setWarning(result, r.Warning)
+		p.Events = append(p.Events, Event{corev1.EventTypeWarning, v1alpha1.EventPluginWarning, fmt.Sprintf("Metric '%s': %s", sub.metric.Name, r.Warning)})
 	}
 	count(result, m.Phase)
 	// Kept only for this pass: assess turns it into the message of the metric
@@ -102,6 +108,19 @@ func (p *Plan) put(sub subject, r Result) {
 	if m.Message == "" && r.Evidence.Condition != "" && m.Phase.Completed() {
 		result.Message = r.Evidence.sentence(*result, m.Phase)
 	}
+}
+
+// warningKey is where the metadata of a metric shows what its provider warns of.
+const warningKey = "pluginWarning"
+
+func setWarning(result *v1alpha1.MetricResult, warning string) {
+	if warning == "" {
+		return
+	}
+	if result.Metadata == nil {
+		result.Metadata = map[string]string{}
+	}
+	result.Metadata[warningKey] = warning
 }
 
 func count(result *v1alpha1.MetricResult, phase v1alpha1.AnalysisPhase) {

@@ -88,7 +88,7 @@ func (r *redactor) metadata(metadata map[string]string) map[string]string {
 // stays. A state that holds a secret cannot be stored: the measurement is an
 // Error that says so.
 func (r *redactor) result(res *Result) *Result {
-	res.Waiting, res.Fatal = r.text(res.Waiting), r.text(res.Fatal)
+	res.Waiting, res.Fatal, res.Warning = r.text(res.Waiting), r.text(res.Fatal), r.text(res.Warning)
 	res.Evidence = Evidence{r.text(res.Evidence.Seen), r.text(res.Evidence.Condition)}
 	res.ResultMetadata = r.metadata(res.ResultMetadata)
 	if m := res.Measurement; m != nil {

@@ -48,8 +48,8 @@ func (g *gated) started() int {
 	return g.asked
 }
 
-func (g *gated) Validate(context.Context, rollout.ValidateRequest) ([]rollout.Need, *rollout.Problem) {
-	return nil, nil
+func (g *gated) Validate(context.Context, rollout.ValidateRequest) ([]rollout.Need, string, *rollout.Problem) {
+	return nil, "", nil
 }
 
 func (g *gated) Observe(context.Context, rollout.ObserveRequest) (rollout.ObserveAnswer, *rollout.Problem) {

@@ -21,6 +21,7 @@ import (
 // MetricPlugin is a metric provider as the plugin host offers it.
 type MetricPlugin interface {
 	Grant() rollout.Grant
+	ValidateOnce(ctx context.Context, req analysis.Request) (needs []rollout.Need, remark string, err error)
 	Measure(ctx context.Context, req analysis.Request) (analysis.Answer, error)
 	CancelOnce(ctx context.Context, req analysis.Request) (plugins.Cleanup, error)
 	CollectOnce(ctx context.Context, req analysis.Request, keep []string) (plugins.Cleanup, error)
@@ -40,13 +41,16 @@ type Measuring struct {
 	needs map[string][]rollout.Need
 	// subscribers of each run, to be forgotten with it.
 	subscribers map[types.NamespacedName]map[string]bool
+	// valid are the metrics whose configuration is right, with what the provider
+	// warns of in it. The configuration of a run never changes.
+	valid map[string]string
 	// changes of a subscriber's objects, for conversations that wait for them.
 	changes map[string]chan struct{}
 }
 
 // NewMeasuring returns a Measuring that remembers nothing yet.
 func NewMeasuring(plugin func(name string) (MetricPlugin, *rollout.Problem), objects Objects) *Measuring {
-	return &Measuring{Plugin: plugin, Objects: objects, needs: map[string][]rollout.Need{},
+	return &Measuring{Plugin: plugin, Objects: objects, needs: map[string][]rollout.Need{}, valid: map[string]string{},
 		subscribers: map[types.NamespacedName]map[string]bool{}, changes: map[string]chan struct{}{}}
 }
 
@@ -66,6 +70,7 @@ func (m *Measuring) Forget(run types.NamespacedName) {
 	delete(m.subscribers, run)
 	for subscriber := range gone {
 		delete(m.needs, subscriber)
+		delete(m.valid, subscriber)
 		delete(m.changes, subscriber)
 	}
 	m.mu.Unlock()
@@ -103,10 +108,15 @@ type measured struct {
 
 var _ analysis.Provider = measured{}
 
-// Measure implements analysis.Provider.
+// Measure implements analysis.Provider. Before the first measurement the
+// provider is asked whether the configuration is right.
 func (m measured) Measure(ctx context.Context, req analysis.Request) (analysis.Answer, error) {
+	warning, err := m.validate(ctx, req)
+	if err != nil {
+		return analysis.Answer{}, err
+	}
 	var answer analysis.Answer
-	err := m.converse(ctx, req, func(req analysis.Request) ([]rollout.Need, []rollout.Write, error) {
+	err = m.converse(ctx, req, func(req analysis.Request) ([]rollout.Need, []rollout.Write, error) {
 		var err error
 		answer, err = m.plugin.Measure(ctx, req)
 		return answer.Needs, answer.Writes, err
@@ -119,8 +129,31 @@ func (m measured) Measure(ctx context.Context, req analysis.Request) (analysis.A
 	case err != nil:
 		return analysis.Answer{}, err
 	}
-	answer.Needs, answer.Writes = nil, nil
+	answer.Needs, answer.Writes, answer.Warning = nil, nil, warning
 	return answer, nil
+}
+
+func (m measured) validate(ctx context.Context, req analysis.Request) (warning string, err error) {
+	subscriber := m.subscriber(req)
+	m.mu.Lock()
+	warning, done := m.valid[subscriber]
+	m.mu.Unlock()
+	if done || len(req.State) > 0 {
+		return warning, nil
+	}
+	err = m.converse(ctx, req, func(req analysis.Request) ([]rollout.Need, []rollout.Write, error) {
+		var needs []rollout.Need
+		var err error
+		needs, warning, err = m.plugin.ValidateOnce(ctx, req)
+		return needs, nil, err
+	})
+	if err != nil {
+		return "", err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.valid[subscriber] = warning
+	return warning, nil
 }
 
 // Cancel implements analysis.Provider.

@@ -31,7 +31,7 @@ type RouterAbout interface {
 // deadline of its own.
 type RouterPlugin interface {
 	RouterAbout
-	Validate(ctx context.Context, req rollout.ValidateRequest) ([]rollout.Need, *rollout.Problem)
+	Validate(ctx context.Context, req rollout.ValidateRequest) (needs []rollout.Need, remark string, problem *rollout.Problem)
 	Observe(ctx context.Context, req rollout.ObserveRequest) (rollout.ObserveAnswer, *rollout.Problem)
 	Route(ctx context.Context, req rollout.RouteRequest) (rollout.RouteAnswer, *rollout.Problem)
 }
@@ -138,6 +138,8 @@ func (r *Routers) observe(ctx context.Context, ro *v1alpha1.Rollout, block rollo
 	}
 	if invalid != nil {
 		out.Problem = invalid
+	} else if !block.Releasing {
+		out.Remark = m.remark
 	}
 	return out
 }

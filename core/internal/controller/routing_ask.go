@@ -61,10 +61,14 @@ func (a *asking) validate(ctx context.Context) *rollout.Problem {
 			Envelope: rollout.EnvelopeOf(a.ro),
 			Inputs:   inputs,
 		}
-		needs, problem := called(ctx, a, "validate/"+fingerprint, func(ctx context.Context) ([]rollout.Need, *rollout.Problem) {
-			return a.plugin.Validate(ctx, req)
+		answer, problem := called(ctx, a, "validate/"+fingerprint, func(ctx context.Context) (configAnswer, *rollout.Problem) {
+			needs, remark, problem := a.plugin.Validate(ctx, req)
+			return configAnswer{needs, remark}, problem
 		})
-		return needs, 0, problem
+		if problem == nil {
+			a.remark = answer.remark
+		}
+		return answer.needs, 0, problem
 	})
 }
 

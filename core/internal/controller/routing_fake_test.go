@@ -110,6 +110,8 @@ type plugin struct {
 	// another one.
 	more     []string
 	restless bool
+	// warns is what it remarks on every configuration.
+	warns string
 
 	validations, observations, routes, starts int
 	lastObserved                              rollout.ObserveRequest
@@ -168,13 +170,13 @@ func (p *plugin) look(config json.RawMessage, inputs []rollout.NeedResult) (need
 	return needs, seen, nil
 }
 
-func (p *plugin) Validate(_ context.Context, req rollout.ValidateRequest) ([]rollout.Need, *rollout.Problem) {
+func (p *plugin) Validate(_ context.Context, req rollout.ValidateRequest) ([]rollout.Need, string, *rollout.Problem) {
 	p.validations++
 	needs, _, problem := p.look(req.Config, req.Inputs)
 	if problem == nil {
 		problem = p.invalid
 	}
-	return needs, problem
+	return needs, p.warns, problem
 }
 
 func (p *plugin) Observe(_ context.Context, req rollout.ObserveRequest) (rollout.ObserveAnswer, *rollout.Problem) {

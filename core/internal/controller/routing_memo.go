@@ -29,6 +29,8 @@ type memo struct {
 	able       rollout.Capabilities
 	validated  question
 	observed   question
+	// remark is the warning in the answer to validated; "" is none.
+	remark string
 	// observation is the answer to observed.
 	observation rollout.Observation
 	// routeNeeds is what Route asked for besides; heldNeeds are held objects no
@@ -75,7 +77,7 @@ func (m *memo) begin(ctx context.Context, lane *lane, plugin RouterAbout) (rollo
 	}
 	if generation := plugin.Generation(); generation != m.generation {
 		m.validated, m.observed, m.observation = question{}, question{}, rollout.Observation{}
-		m.routeNeeds, m.heldNeeds = nil, nil
+		m.routeNeeds, m.heldNeeds, m.remark = nil, nil, ""
 		m.generation = generation
 	}
 	m.able = able

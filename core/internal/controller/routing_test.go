@@ -292,3 +292,19 @@ func TestNothingIsRememberedOfWhatIsGone(t *testing.T) {
 	_, _, ok := ParseSubscriber("something/else")
 	assert.False(t, ok)
 }
+
+// What a router warns of stops nothing, and is known as long as it is true.
+func TestARouterWarns(t *testing.T) {
+	b, ro := newBench("web"), shop(`{"routes":["web"]}`)
+	b.plugin.warns = "old is called new"
+	for range 2 {
+		router := b.observeOne(ro)
+		require.Nil(t, router.Problem)
+		assert.Equal(t, "old is called new", router.Remark)
+	}
+	b.plugin.warns, b.plugin.generation = "", "2"
+	assert.Empty(t, b.observeOne(ro).Remark)
+
+	b.plugin.warns, b.plugin.invalid, b.plugin.generation = "old is called new", &rollout.Problem{Class: rollout.ProblemInvalid, Message: "no"}, "3"
+	assert.Empty(t, b.observeOne(ro).Remark, "a config that is wrong has worse")
+}

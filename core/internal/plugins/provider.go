@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -40,6 +42,35 @@ func (p *Provider) Grant() rollout.Grant { return p.s.grant() }
 // Wants is Router.Wants.
 func (p *Provider) Wants(group, kind string) *metav1.LabelSelector {
 	return p.s.facts().selector(schema.GroupKind{Group: group, Kind: kind})
+}
+
+// ValidateOnce checks the configuration of a metric and measures nothing. The
+// answer is final when every need it returns was among the inputs. A plugin
+// without the method, and one of Argo's protocol, which has no such question,
+// finds nothing wrong. What is said is a warning that stops nothing; "" is none.
+func (p *Provider) ValidateOnce(ctx context.Context, req analysis.Request) (needs []rollout.Need, said string, err error) {
+	problem := p.s.call(ctx, KindMetricProvider, "MetricProvider/Validate", p.s.timing.validate,
+		func(ctx context.Context, i *instance) error {
+			if i.argo != nil {
+				return nil
+			}
+			answer, err := i.providers.Validate(ctx, &metricproviderv1.ValidateRequest{
+				Target: targetTo(runTarget(req)), Config: configTo(req.Config), Inputs: inputsTo(req.Inputs),
+			})
+			if status.Code(err) == codes.Unimplemented {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			said = remark(answer.GetMessage())
+			needs, err = needsFrom(answer.GetNeeds())
+			return err
+		})
+	if problem != nil {
+		return nil, "", problem
+	}
+	return needs, said, nil
 }
 
 // Measure implements analysis.Provider. The answer may carry Needs and Writes;

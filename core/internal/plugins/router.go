@@ -46,8 +46,9 @@ func (r *Router) Wants(group, kind string) *metav1.LabelSelector {
 }
 
 // Validate checks the configuration against everything the steps will ask for.
-// The answer is final when every need it returns was among the inputs.
-func (r *Router) Validate(ctx context.Context, req rollout.ValidateRequest) (needs []rollout.Need, problem *rollout.Problem) {
+// The answer is final when every need it returns was among the inputs. What is
+// said is a warning that stops nothing; "" is none.
+func (r *Router) Validate(ctx context.Context, req rollout.ValidateRequest) (needs []rollout.Need, said string, problem *rollout.Problem) {
 	problem = r.s.call(ctx, KindTrafficRouter, "TrafficRouter/Validate", r.s.timing.validate,
 		func(ctx context.Context, i *instance) error {
 			if i.argo != nil {
@@ -60,10 +61,11 @@ func (r *Router) Validate(ctx context.Context, req rollout.ValidateRequest) (nee
 			if err != nil {
 				return err
 			}
+			said = remark(answer.GetMessage())
 			needs, err = needsFrom(answer.GetNeeds())
 			return err
 		})
-	return needs, problem
+	return needs, said, problem
 }
 
 // Observe says what traffic the inputs route. Weights are scaled to the

@@ -252,6 +252,15 @@ func (r *recorder) warned() {
 		return
 	}
 	var all []string
+	for _, router := range r.s.Routers {
+		switch {
+		case router.Releasing:
+		case router.Problem != nil && router.Remark == "":
+			return
+		case router.Remark != "":
+			all = append(all, router.Path+": "+router.Remark)
+		}
+	}
 	for _, index := range slices.Sorted(maps.Keys(r.s.StepChecks.Remarks)) {
 		all = append(all, fmt.Sprintf("spec.strategy.canary.steps[%d].plugin.config: %s", index, r.s.StepChecks.Remarks[index]))
 	}

@@ -1,6 +1,7 @@
 package record_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -91,10 +92,43 @@ var conditionRows = []conditionRow{
 	}, v1alpha1.ConditionProgressing, `True ReplicaSetUpdated ReplicaSet "x-new" is progressing.`},
 }
 
+func warns(router, remark string) rollout.Router {
+	return rollout.Router{Path: "spec.strategy.canary.trafficRouting.plugins[" + router + "]", Remark: remark}
+}
+
+func wasWarned(s *rollout.Snapshot, of string) {
+	c := is(v1alpha1.ConditionPluginWarning, corev1.ConditionTrue, v1alpha1.ReasonPluginWarning)
+	c.Message = of
+	was(s, c)
+}
+
+var warningRows = []conditionRow{
+	{"nobody warns", func(s *rollout.Snapshot) {
+		s.Routers = []rollout.Router{warns("a", "")}
+		wasWarned(s, "x is called y now")
+	}, v1alpha1.ConditionPluginWarning, ""},
+	{"a router and a step warn", func(s *rollout.Snapshot) {
+		s.Routers = []rollout.Router{warns("a", ""), warns("b", "x is called y now")}
+		s.StepChecks.Remarks = map[int32]string{1: "slow"}
+	}, v1alpha1.ConditionPluginWarning, "True PluginWarning spec.strategy.canary.trafficRouting.plugins[b]: x is called y now; spec.strategy.canary.steps[1].plugin.config: slow"},
+	{"what warned is not there", func(s *rollout.Snapshot) {
+		down := warns("a", "")
+		down.Problem = &rollout.Problem{Class: rollout.ProblemUnavailable}
+		s.Routers = []rollout.Router{down, warns("b", "x is called y now")}
+		wasWarned(s, "both")
+	}, v1alpha1.ConditionPluginWarning, "True PluginWarning both"},
+	{"what warned leaves", func(s *rollout.Snapshot) {
+		leaves := warns("a", "x is called y now")
+		leaves.Releasing = true
+		s.Routers = []rollout.Router{leaves}
+		wasWarned(s, "x is called y now")
+	}, v1alpha1.ConditionPluginWarning, ""},
+}
+
 // TestConditions: each condition's status, reason and message by what there is
 // (§1.9).
 func TestConditions(t *testing.T) {
-	for _, tt := range conditionRows {
+	for _, tt := range slices.Concat(conditionRows, warningRows) {
 		s := serving()
 		if tt.edit != nil {
 			tt.edit(s)

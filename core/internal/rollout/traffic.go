@@ -238,6 +238,9 @@ type Router struct {
 	// Problem is nil when Observation can be trusted.
 	Problem     *Problem
 	Observation Observation
+	// Remark is what the plugin warns of in a config that is right; "" is
+	// nothing. It stops nothing.
+	Remark string
 }
 
 // Known reports whether the traffic behind the router is known. A releasing
