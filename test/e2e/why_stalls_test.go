@@ -105,11 +105,13 @@ func podStalls() []stall {
 			a.Apply(`{apiVersion: v1, kind: ResourceQuota, metadata: {name: small}, spec: {hard: {pods: "4"}}}`)
 			countQuota(a)
 		}, stage.SetWeight(20)), world(func(w stage.World) bool { return w.Set("v2") != nil && len(w.Set("v2").Status.Conditions) > 0 }), "pods", []string{"exceeded quota: small"}},
-		{"deadline missed", updating(func(a *stage.App) {
-			a.PatchRollout(`{"spec": {"progressDeadlineSeconds": 1}}`)
-			a.PatchRollout(podsNeverReady)
-		}, stage.SetWeight(20)), world(func(w stage.World) bool {
-			return w.Reason(v1alpha1.ConditionProgressing) == v1alpha1.ReasonProgressDeadlineExceeded
+		{"deadline missed", func(app *stage.App) {
+			app.Deploy(stage.SetWeight(20))
+			// One change: a revision between the two would make progress when it goes.
+			app.PatchRollout(`{"spec": {"progressDeadlineSeconds": 1, "template": {"metadata": {"annotations": {"devcluster.sluice.dev/never-ready": "true"}}}}}`)
+		}, world(func(w stage.World) bool {
+			// Progress that is counted late begins the second anew.
+			return w.Status().UpdatedReplicas == 1 && w.Reason(v1alpha1.ConditionProgressing) == v1alpha1.ReasonProgressDeadlineExceeded
 		}), "pods", []string{"ProgressDeadlineExceeded", "progressDeadlineSeconds (1)"}},
 		{"budget forbids the restart", func(app *stage.App) {
 			app.Deploy(stage.SetWeight(20))

@@ -33,7 +33,7 @@ type operation struct {
 	undone    bool
 	stopped   bool
 	told      bool // to end, whatever came of it
-	lost      bool // its update was over while nobody could be told
+	lost      bool // it had to end while nobody could be told
 	callsOfIt int
 }
 
@@ -87,11 +87,12 @@ func (w *World) begun(c rollout.StepCall) time.Time {
 }
 
 func (p *StepPlugin) answer(now, began time.Time, c rollout.StepCall) rollout.StepAnswer {
+	if op := p.operations[c.OperationID]; op != nil && c.Verb != rollout.StepRun {
+		op.told = op.told || !p.Disabled
+		op.lost = op.lost || p.Disabled // whoever switches it off looks after what it does
+	}
 	if p.Disabled {
 		return rollout.StepAnswer{Disabled: true}
-	}
-	if op := p.operations[c.OperationID]; op != nil && c.Verb != rollout.StepRun {
-		op.told = true
 	}
 	if p.Errors > 0 {
 		p.Errors--
