@@ -26,9 +26,11 @@ func Remember(ro *v1alpha1.Rollout, block Block) Observation {
 	case entry != nil:
 		asked, askedRoutes = entry.Intended, entry.IntendedRoutes
 		acknowledged, routes = entry.Acknowledged, entry.AcknowledgedRoutes
-	case !block.Releasing && ro.Status.Canary.Weights != nil && ro.Status.Canary.Weights.Stable.ServiceName != "":
-		// Another controller's, before a migration. Weights without Services were
-		// those of subsets, which only a router that observes splits between.
+	case !block.Releasing && len(ro.Status.Canary.Routers) == 0 && ro.Status.Canary.Weights != nil && ro.Status.Canary.Weights.Stable.ServiceName != "":
+		// Another controller's, before a migration: it keeps no list of routers.
+		// With one, these are the weights of others, and this router was just
+		// added. Weights without Services were those of subsets, which only a router
+		// that observes splits between.
 		acknowledged = ro.Status.Canary.Weights
 	}
 	if entry != nil {
