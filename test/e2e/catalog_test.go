@@ -39,7 +39,7 @@ func TestPluginComesAndGoes(t *testing.T) {
 	app.Update("v2")
 	w = app.Await("v2 is rolled out", func(w stage.World) bool { return w.Healthy("v2") && w.Wanted("v1") == 0 })
 	app.RequireWeights(0, 50, 100, 0)
-	route := w.Route.ResourceVersion
+	route := w.Route.Generation
 
 	c.ListPlugins(t, "")
 	app.Update("v3")
@@ -47,7 +47,7 @@ func TestPluginComesAndGoes(t *testing.T) {
 	app.PatchRollout(`{"spec": {"replicas": 6}}`)
 	w = app.Await("v2 follows the replicas", func(w stage.World) bool { return w.Wanted("v2") == 6 && w.Blocked("PluginUnavailable") })
 	assert.Nil(t, w.Set("v3"))
-	assert.Equal(t, route, w.Route.ResourceVersion)
+	assert.Equal(t, route, w.Route.Generation)
 	assert.Equal(t, w.Hash("v2"), w.Selects(stage.CanaryService))
 
 	c.ListPlugins(t, listed(t, t.TempDir()))

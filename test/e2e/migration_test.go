@@ -44,7 +44,7 @@ func TestTakesOverFromArgoRollouts(t *testing.T) {
 	c.Stop(t)
 	app.PatchStatus(fmt.Sprintf(argoStatus, w.Hash("v2"), w.Hash("v1")))
 	require.Contains(t, app.Read("Rollout", stage.AppName)["status"].(map[string]any)["canary"], "weights")
-	before, route := podUIDs(app), app.Now().Route.ResourceVersion
+	before, route := podUIDs(app), app.Now().Route.Generation
 	seen := app.Now().Rollout.ResourceVersion
 
 	holdLease(t, c)
@@ -52,7 +52,7 @@ func TestTakesOverFromArgoRollouts(t *testing.T) {
 	app.PatchStatus(`{"status": {"pauseConditions": null}}`) // a promote that Argo has not seen yet
 	require.Never(t, func() bool { return app.Now().Step() != 1 || app.Now().Weight() != 20 }, 3*time.Second, 100*time.Millisecond,
 		"while Argo Rollouts holds the lease")
-	assert.Equal(t, route, app.Now().Route.ResourceVersion)
+	assert.Equal(t, route, app.Now().Route.Generation)
 	assert.NotEqual(t, seen, app.Now().Rollout.ResourceVersion, "the promote was stored")
 	assert.Equal(t, before, podUIDs(app), "pods were replaced")
 

@@ -56,7 +56,7 @@ func TestMissingReferenceInANewSpec(t *testing.T) {
 	app.PatchRollout(`{"spec": {"replicas": 6}}`)
 	w := app.Await("v1 follows the replicas", func(w stage.World) bool { return w.Wanted("v1") == 6 && w.Invalid(says) })
 	assert.Len(t, w.Sets, 1)
-	assert.Equal(t, v1.Route.ResourceVersion, w.Route.ResourceVersion)
+	assert.Equal(t, v1.Route.Generation, w.Route.Generation)
 	assert.Equal(t, v1.Hash("v1"), w.Selects(stage.CanaryService))
 
 	app.PatchRollout(`{"spec": {"strategy": {"canary": {"steps": [

@@ -22,13 +22,13 @@ func TestPluginIsKilled(t *testing.T) {
 	app.Deploy(stage.SetWeight(20), stage.Pause, stage.SetWeight(60), stage.ShortPause)
 	app.Update("v2")
 	w := app.Await("paused at 20", func(w stage.World) bool { return w.Paused(1, 20) })
-	route := w.Route.ResourceVersion
+	route := w.Route.Generation
 	old := c.PluginPIDs("gatewayapi")
 	require.Len(t, old, 1)
 
 	require.NoError(t, syscall.Kill(old[0], syscall.SIGKILL))
 	c.AwaitPlugin(t, "gatewayapi", func(pids []int) bool { return len(pids) == 1 && pids[0] != old[0] })
-	assert.Equal(t, route, app.Now().Route.ResourceVersion, "weights while the plugin was away")
+	assert.Equal(t, route, app.Now().Route.Generation, "weights while the plugin was away")
 
 	// Once more, and this time the rollout wants to go on meanwhile.
 	require.NoError(t, syscall.Kill(c.PluginPIDs("gatewayapi")[0], syscall.SIGKILL))
@@ -47,14 +47,14 @@ func TestPluginHangs(t *testing.T) {
 	app.Deploy(stage.SetWeight(20), stage.Pause, stage.SetWeight(60), stage.ShortPause)
 	app.Update("v2")
 	w := app.Await("paused at 20", func(w stage.World) bool { return w.Paused(1, 20) })
-	route := w.Route.ResourceVersion
+	route := w.Route.Generation
 	hung := c.PluginPIDs("gatewayapi")
 	require.Len(t, hung, 1)
 
 	require.NoError(t, syscall.Kill(hung[0], syscall.SIGSTOP))
 	app.PatchRollout(`{"spec": {"replicas": 6}}`)
 	app.Await("stable follows the replicas", func(w stage.World) bool { return w.Wanted("v1") == 6 })
-	assert.Equal(t, route, app.Now().Route.ResourceVersion)
+	assert.Equal(t, route, app.Now().Route.Generation)
 	app.PatchStatus(`{"status": {"pauseConditions": null}}`)
 	c.AwaitPlugin(t, "gatewayapi", func(pids []int) bool { return len(pids) == 1 && pids[0] != hung[0] })
 	app.Await("v2 is healthy", func(w stage.World) bool { return w.Healthy("v2") })
