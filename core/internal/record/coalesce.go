@@ -65,8 +65,11 @@ func settleCounts(was, now *v1alpha1.RolloutStatus) {
 // after the Services were renamed finds them there.
 func (r *recorder) settleTraffic(was *v1alpha1.RolloutStatus) bool {
 	for _, router := range r.s.Routers {
-		if !router.Capabilities.Observe || router.Capabilities.ExternalEffects {
-			return true // only equal traffic may wait
+		if !router.Capabilities.Observe || router.Capabilities.ExternalEffects || router.Subsets() {
+			// Only equal traffic may wait. That a subset is meant to be turned says
+			// that it has carried nothing for long enough: an older intent that was
+			// overtaken by a hand edit must not be read as that.
+			return true
 		}
 	}
 	now := &r.new

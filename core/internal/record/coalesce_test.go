@@ -63,6 +63,11 @@ func TestWhatMayWait(t *testing.T) {
 			s.Routers[0].Capabilities = rollout.Capabilities{ExternalEffects: true}
 			p.Weights = weighs(50)
 		}},
+		"what a router between subsets is asked for": {false, func(s *rollout.Snapshot, p *rollout.Plan) {
+			s.Routers[0].Observation.Observed = []rollout.Observed{{Traffic: rollout.Traffic{
+				Destinations: []rollout.Destination{{Role: rollout.RoleCanary, Hash: "new", Weight: 20}}}}}
+			p.Routers = intends(50)
+		}},
 		"an effect waits for the intent": {false, func(_ *rollout.Snapshot, p *rollout.Plan) {
 			p.Routers, p.Ops = intends(50), []rollout.Op{rollout.RecordIntent{Identity: rollout.Identity{OpID: "intent/r"}}}
 		}},
