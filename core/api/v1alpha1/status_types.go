@@ -172,8 +172,9 @@ type RouterStatus struct {
 	ManagedRoutes []string `json:"managedRoutes,omitempty"`
 	// Holds are the parts of objects this rollout claims.
 	Holds []RouterHold `json:"holds,omitempty"`
-	// Intended is the split the router was last asked for. Nil before the
-	// first one.
+	// Intended is the split the router was last asked for. Before the first one
+	// it is everything on the stable Service, without revisions; nil where there
+	// are no Services, and for a router that cannot be observed.
 	Intended *TrafficWeights `json:"intended,omitempty"`
 	// IntendedRoutes are the managed routes that go with Intended, by name and a
 	// digest of what they do. Only for routers that cannot be observed, like the
@@ -190,7 +191,8 @@ type RouterStatus struct {
 	Unacknowledged []TrafficWeights `json:"unacknowledged,omitempty"`
 	// UnacknowledgedRoutes are the managed routes that went with Unacknowledged.
 	UnacknowledgedRoutes []string `json:"unacknowledgedRoutes,omitempty"`
-	// Since is when Intended was recorded.
+	// Since is when Intended was recorded; nil before the router was asked for
+	// anything.
 	Since *metav1.Time `json:"since,omitempty"`
 	// SettledSince is since when the observation equals Intended. Nil while it
 	// does not.

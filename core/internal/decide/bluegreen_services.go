@@ -2,6 +2,7 @@ package decide
 
 import (
 	"fmt"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 
@@ -35,7 +36,18 @@ func (p *planner) preview() {
 			What: fmt.Sprintf("Service %s still carries weight %d", p.bg.PreviewService, weight)})
 		return
 	}
+	if svc.Name == p.canary.CanaryService && p.following() {
+		p.hold(rollout.Hold{Reason: rollout.HoldWaitingForTraffic, EndedBy: "the data plane following",
+			What: fmt.Sprintf("Service %s moves when clients know that it carries nothing", svc.Name)})
+		return
+	}
 	p.repoint(svc.Name, p.newRS)
+}
+
+// following: a data plane does not serve yet what a router has given back. One
+// that nobody can ask holds up nothing.
+func (p *planner) following() bool {
+	return slices.ContainsFunc(p.s.Routers, func(r rollout.Router) bool { return r.Known() && !p.converged(r) })
 }
 
 // activeTarget is what the active Service should select now; nil leaves it.

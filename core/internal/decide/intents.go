@@ -33,7 +33,7 @@ func (p *planner) intend(r rollout.Router, want rollout.Traffic) {
 	} else if r.Subsets() {
 		entry.IntendedRoutes = rollout.Contents(want.Managed)
 	}
-	if sameWeights(entry.Intended, weights) {
+	if sameWeights(rollout.Asked(*entry), weights) {
 		return
 	}
 	now := metav1.NewTime(p.s.Now.Truncate(time.Second))
@@ -61,7 +61,7 @@ func unanswered(entry *v1alpha1.RouterStatus) {
 // intended reports that status already says what the router is asked for.
 func (p *planner) intended(r rollout.Router, want rollout.Traffic) bool {
 	stored := p.stored(r)
-	return sameWeights(stored.Intended, weightsOf(want)) &&
+	return sameWeights(rollout.Asked(*stored), weightsOf(want)) &&
 		(r.Capabilities.Observe || slices.Equal(stored.IntendedRoutes, rollout.Contents(want.Managed)))
 }
 

@@ -132,7 +132,7 @@ func (p *planner) remember() {
 	p.plan.Routers = out
 	for _, r := range p.s.Routers {
 		if r.Releasing && r.Problem == nil {
-			p.clock(r, p.gaveBack(r) || opened(r))
+			p.clock(r, p.gaveBack(r) || opened(r) && !p.givingBack(r))
 		}
 	}
 }
@@ -192,7 +192,24 @@ func (p *planner) entry(r rollout.Router, stored *v1alpha1.RouterStatus) v1alpha
 		entry.Holds = append(entry.Holds, v1alpha1.RouterHold{Object: c.Object, Key: c.Key})
 	}
 	entry.ManagedRoutes = p.managedNames(r, entry.ManagedRoutes)
+	if rollout.Asked(entry) == nil && r.Capabilities.Observe {
+		entry.Intended = p.unasked()
+	}
 	return entry
+}
+
+// unasked is what a router is left with that has not been asked for anything:
+// all on the stable Service. With the Services noted from the beginning, what
+// somebody edits into its route is still seen when the spec names neither any
+// more. Nil without Services. It has no revision and no time: none was meant.
+func (p *planner) unasked() *v1alpha1.TrafficWeights {
+	if p.canary.StableService == "" || p.canary.CanaryService == "" {
+		return nil
+	}
+	return &v1alpha1.TrafficWeights{
+		Canary: v1alpha1.WeightDestination{ServiceName: p.canary.CanaryService},
+		Stable: v1alpha1.WeightDestination{ServiceName: p.canary.StableService, Weight: p.total},
+	}
 }
 
 // managedNames are the routes the router may remove: those of the spec, and

@@ -3,9 +3,12 @@ package decide
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 )
 
@@ -237,6 +240,26 @@ func opened(r rollout.Router) bool {
 	at, _ := r.Subset(rollout.RoleStable)
 	_, carries := r.Subset(rollout.RoleCanary)
 	return r.Subsets() && at == "" && carries > 0
+}
+
+// giveBack records, before the write, that an opened router gives its weight
+// back. The settle time that counted for the open subset ends with that: a
+// process that dies between the two writes would find it over, and take the
+// canary's pods away under clients that have not heard of the second.
+func (p *planner) giveBack(r rollout.Router) {
+	entry, now := p.remembered(r), metav1.NewTime(p.s.Now.Truncate(time.Second))
+	entry.Intended, entry.Since, entry.SettledSince = &v1alpha1.TrafficWeights{Stable: v1alpha1.WeightDestination{Weight: p.total}}, &now, nil
+	p.add(rollout.RecordIntent{Identity: rollout.Identity{OpID: "back/" + opRelease(r)}, What: "router " + r.Plugin + " gives its weight back"})
+}
+
+// givingBack reports that status says so already.
+func (p *planner) givingBack(r rollout.Router) bool {
+	e := p.stored(r)
+	if e == nil {
+		return false
+	}
+	w := rollout.Asked(*e)
+	return w != nil && sameWeights(w, v1alpha1.TrafficWeights{Stable: v1alpha1.WeightDestination{Weight: p.total}})
 }
 
 // gaveBack reports that a releasing router has nothing left, its subsets

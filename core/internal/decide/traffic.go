@@ -328,7 +328,7 @@ func (p *planner) release() {
 				EndedBy: "the other routers converging"})
 			continue
 		}
-		if opened(r) && !p.converged(r) {
+		if opened(r) && !p.converged(r) && !p.givingBack(r) {
 			p.hold(rollout.Hold{Reason: rollout.HoldWaitingForTraffic, What: "router " + r.Plugin + " gives its weight back when clients know that its stable subset reaches every pod",
 				EndedBy: "the data plane following"})
 			continue
@@ -342,6 +342,10 @@ func (p *planner) release() {
 		}
 		if stored := p.stored(r); p.needsIntent(r) && (stored == nil || stored.Phase != v1alpha1.RouterReleasing) {
 			p.add(rollout.RecordIntent{Identity: rollout.Identity{OpID: "intent/" + opRelease(r)}, What: "router " + r.Plugin + " is released"})
+			continue
+		}
+		if opened(r) && !p.givingBack(r) {
+			p.giveBack(r)
 			continue
 		}
 		p.add(rollout.ReleaseTraffic{

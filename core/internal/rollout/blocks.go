@@ -76,7 +76,7 @@ func Blocks(ro *v1alpha1.Rollout) []Block {
 				Releasing:    true,
 				ManagedNames: entry.ManagedRoutes,
 				Holds:        entry.Holds,
-				Intended:     entry.Intended,
+				Intended:     Asked(*entry),
 			})
 			continue
 		}
@@ -97,6 +97,15 @@ func Blocks(ro *v1alpha1.Rollout) []Block {
 		}
 	}
 	return blocks
+}
+
+// Asked is what a router was last asked for; nil when it never was, and Intended
+// only notes the Services that the spec named then.
+func Asked(entry v1alpha1.RouterStatus) *v1alpha1.TrafficWeights {
+	if entry.Since == nil {
+		return nil
+	}
+	return entry.Intended
 }
 
 func specBlocks(ro *v1alpha1.Rollout) []Block {

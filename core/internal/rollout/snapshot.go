@@ -248,7 +248,7 @@ func (s *Snapshot) canaryService(r Router) string {
 	if r.Releasing {
 		for i := range s.Rollout.Status.Canary.Routers {
 			if e := &s.Rollout.Status.Canary.Routers[i]; e.Plugin == r.Plugin && SameConfig(e.Config, r.Config) {
-				block.Intended = e.Intended
+				block.Intended = Asked(*e)
 			}
 		}
 	}

@@ -62,6 +62,20 @@ var basicStories = []story{
 		play: func(w *sim.World) { basic(w, nil, podBounds(1, 1)); w.Deploy("v2") }},
 	{name: "basic-abort", about: "A person aborts at half: v1 gets its pods back, those of v2 go as v1's come.",
 		play: func(w *sim.World) { basicHalf(w, podBounds(1, 0)); w.Abort() }},
+	{name: "basic-inconclusive-superseded", about: "v3 replaces v2 at half, its pods are late, and the analysis cannot tell: while somebody thinks about it the pods of v2 go as soon as nobody needs them.",
+		options: sim.Options{Verdict: firstInconclusive},
+		play: func(w *sim.World) {
+			basicHalf(w, podBounds(1, 0))
+			w.Crash("v3")
+			w.Edit("deploys v3 with an analysis beside it", func(ro *v1alpha1.Rollout) {
+				ro.Spec.Strategy.Canary.Analysis = &v1alpha1.RolloutAnalysisBackground{RolloutAnalysis: *sim.Analysis().Analysis}
+				ro.Spec.Template.Spec.Containers[0].Image = "v3"
+			})
+			w.Run(time.Minute)
+			w.Recover("v3")
+			w.Run(time.Minute)
+			w.Resume()
+		}},
 	{name: "basic-retry", about: "A person aborts at half, and starts again while pods are still on their way back.",
 		play: func(w *sim.World) {
 			basicHalf(w, podBounds(1, 0))

@@ -198,6 +198,18 @@ var blueGreenStories = []story{
 				bg.ActiveService, bg.PreviewService = sim.StableService, sim.CanaryService
 			}).Spec.Strategy)
 		}},
+	{name: "canary-to-bluegreen-unasked", about: "A canary with two routers never gets to ask the one, because the other is not installed. Somebody gives the canary's Service weight by hand, and the strategy becomes blue-green: the weight is given back all the same, and the pods behind that Service stay until then.",
+		play: func(w *sim.World) {
+			mesh(w)
+			w.PluginDown("mesh")
+			w.Create(twoRouters(half()))
+			w.Run(10 * time.Second)
+			w.EditRoute("app", 0, 40, 60)
+			w.Run(10 * time.Second)
+			w.UseStrategy("blue-green", sim.NewBlueGreen("", 4, func(bg *v1alpha1.BlueGreenStrategy) {
+				bg.ActiveService, bg.PreviewService = sim.StableService, sim.CanaryService
+			}).Spec.Strategy)
+		}},
 	{name: "bluegreen-to-canary", about: "While v2 waits to be promoted the strategy becomes a canary with the same Service: v2 starts at the first step.",
 		play: func(w *sim.World) {
 			blueGreen(w, func(bg *v1alpha1.BlueGreenStrategy) { manual(bg); bg.ActiveService = sim.StableService })

@@ -35,6 +35,37 @@ func twoRouters(steps []v1alpha1.CanaryStep) *v1alpha1.Rollout {
 
 // routeStories are about what routers do besides weights.
 var routeStories = []story{
+	{name: "services-swapped", about: "At 50 % somebody confuses the two Services of the canary: both names are where traffic goes, so it is seen which pods they need, and v1 gets its share back.",
+		play: func(w *sim.World) {
+			atHalf(w)
+			w.Edit("confuses the Services", func(ro *v1alpha1.Rollout) {
+				c := ro.Spec.Strategy.Canary
+				c.StableService, c.CanaryService = c.CanaryService, c.StableService
+			})
+			w.Run(time.Minute)
+			w.Abort()
+			w.Rest()
+			w.Edit("corrects the Services", func(ro *v1alpha1.Rollout) {
+				c := ro.Spec.Strategy.Canary
+				c.StableService, c.CanaryService = c.CanaryService, c.StableService
+			})
+		}},
+	{name: "service-named-twice", about: "At 50 % somebody removes one of two routers and names one Service for both in the same edit: nobody can be asked for anything, and nothing is given back, until it is corrected.",
+		play: func(w *sim.World) {
+			mesh(w)
+			w.Create(twoRouters(half()))
+			w.Rest()
+			w.Deploy("v2")
+			w.Until("50 % of v2", pausedAt(1))
+			w.Edit("removes the router mesh and names one Service for both", func(ro *v1alpha1.Rollout) {
+				delete(ro.Spec.Strategy.Canary.TrafficRouting.Plugins, "mesh")
+				ro.Spec.Strategy.Canary.CanaryService = sim.StableService
+			})
+			w.Run(time.Minute)
+			w.Edit("corrects the Service", func(ro *v1alpha1.Rollout) { ro.Spec.Strategy.Canary.CanaryService = sim.CanaryService })
+			w.Rest()
+			w.Resume()
+		}},
 	{name: "header-route", about: "A header route comes before the first weight: there is a pod for it first, and it is gone after the promotion.",
 		play: func(w *sim.World) {
 			running(w, "v1", []v1alpha1.CanaryStep{sim.HeaderRoute("beta", "beta"), sim.Pause(10), sim.SetWeight(50), sim.Pause(10)})

@@ -252,6 +252,33 @@ var stories = []story{
 			w.Run(10 * time.Second)
 			w.Resume()
 		}},
+	{name: "inconclusive-after-resume", about: "A person resumes a pause before anybody could know that the analysis beside it cannot tell: that is no answer to it, and somebody is asked.",
+		options: sim.Options{Verdict: firstInconclusive},
+		play: func(w *sim.World) {
+			ro := sim.NewRollout("v1", 4, sim.SetWeight(50), sim.Pause(0), sim.SetWeight(80), sim.Pause(0))
+			ro.Spec.Strategy.Canary.Analysis = &v1alpha1.RolloutAnalysisBackground{RolloutAnalysis: *sim.Analysis().Analysis}
+			w.Create(ro)
+			w.Rest()
+			w.Deploy("v2")
+			w.Until("50 % of v2", pausedAt(1))
+			w.HideRuns(true)
+			w.Run(time.Minute)
+			w.Resume()
+			w.HideRuns(false)
+			w.Rest()
+			w.Resume()
+		}},
+	{name: "weight-mistyped", about: "Somebody mistypes a weight while 50 % have gone to v2 and half of v1's pods with them: the message names the step, and an abort returns all of them step by step all the same.",
+		play: func(w *sim.World) {
+			dynamicHalf(w)
+			w.Edit("sets the weight of the first step to -50", func(ro *v1alpha1.Rollout) {
+				ro.Spec.Strategy.Canary.Steps[0] = sim.SetWeight(-50)
+			})
+			w.Run(10 * time.Second)
+			w.Abort()
+			w.Rest()
+			w.Edit("sets it to 25", func(ro *v1alpha1.Rollout) { ro.Spec.Strategy.Canary.Steps[0] = sim.SetWeight(25) })
+		}},
 	{name: "inconclusive", about: "An analysis cannot tell; a person resumes, and it is run again.",
 		options: sim.Options{Verdict: firstInconclusive},
 		play: func(w *sim.World) {
