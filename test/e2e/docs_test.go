@@ -99,8 +99,7 @@ func TestManifestsOfTheAnalysisPage(t *testing.T) {
 	for _, block := range blocks {
 		app.ApplyStrictly(block)
 	}
-	w := app.Await("the experiment runs", func(w stage.World) bool { return phase(w, "Running") })
-	require.Equal(t, 2, pods(w, "compare-canary"))
+	app.Await("the experiment runs with both pods", func(w stage.World) bool { return phase(w, "Running") && pods(w, "compare-canary") == 2 })
 	app.Await("its analysis has begun", func(w stage.World) bool { return w.Runs["compare-errors"] != nil })
 	app.Patch("Experiment", "compare", `{"spec": {"terminate": true, "scaleDownDelaySeconds": 0}}`)
 }

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -42,6 +43,8 @@ func experimentOf(w stage.World) *v1alpha1.Experiment {
 func TestExperimentStep(t *testing.T) {
 	t.Parallel()
 	app := on.NewApp(t, shared)
+	app.Apply(strings.NewReplacer("failureLimit: 0", "failureLimit: -1", "count: 2", "consecutiveSuccessLimit: 1").Replace(app.TemplateYAML()))
+	app.Metric(0.5) // no verdict yet: the comparison goes on until the test has seen it
 	before := app.Deploy(compareStep, stage.SetWeight(50), stage.Pause)
 	require.Equal(t, map[string]int32{stage.StableService: 100, stage.CanaryService: 0}, shares(before))
 
@@ -53,6 +56,7 @@ func TestExperimentStep(t *testing.T) {
 	for _, template := range ex.Status.TemplateStatuses {
 		assert.Equal(t, int32(10), shares(w)[template.ServiceName], template.Name)
 	}
+	app.Metric(0)
 	app.Await("the experiment is over, nothing of it is on the route, and the canary gets its weight", func(w stage.World) bool {
 		return w.Paused(2, 50) && len(shares(w)) == 2 && experimentOf(w).Status.Phase == v1alpha1.AnalysisPhaseSuccessful
 	})
