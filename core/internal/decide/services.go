@@ -100,10 +100,26 @@ func (p *planner) pointed(name string) bool {
 
 // strayed: the stable name selects a revision that is not stable, and not
 // because a promotion is being settled: a blue-green strategy that was replaced
-// by this canary had switched to it. Its users go back to the stable revision,
-// which has every pod it should have.
+// by this canary had switched to it, or only a router that leaves gives it weight,
+// which could not be given back to so old a revision. Its users go back to the
+// stable revision, which has every pod it should have.
 func (p *planner) strayed(name string, rs *appsv1.ReplicaSet) bool {
-	return name == p.canary.StableService && rs == p.stableRS && !p.lagging() && p.complement(rs, p.want) && p.want > 0
+	return name == p.canary.StableService && rs == p.stableRS && (!p.lagging() || p.unused(name)) && p.complement(rs, p.want) && p.want > 0
+}
+
+// unused: clients of no router of the spec are sent to the name.
+func (p *planner) unused(name string) bool {
+	for _, r := range p.active() {
+		if !r.Known() || !p.converged(r) || len(r.Observation.Observed) == 0 {
+			return false
+		}
+		for _, at := range r.Observation.Observed {
+			if slices.ContainsFunc(at.Traffic.Destinations, func(d rollout.Destination) bool { return d.Service == name && d.Weight > 0 }) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // drained reports that what the routers carry now is also what the data planes

@@ -1,6 +1,8 @@
 package decide
 
 import (
+	"slices"
+
 	appsv1 "k8s.io/api/apps/v1"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
@@ -71,15 +73,26 @@ func (p *planner) share(hash string) int32 {
 }
 
 // planned is the canary weight that stable has to leave room for. Traffic of a
-// revision that was superseded goes back to stable first.
+// revision that was superseded, or of a subset that reaches every pod, goes back
+// to stable first.
 func (p *planner) planned() int32 {
 	switch at := p.behind(rollout.RoleCanary, p.hash); {
 	case p.aborted():
 		return p.retreat()
+	case p.adopting():
+		return 0
 	case at != p.hash && at != p.stable && p.s.HashWeight(at) > 0:
 		return 0
 	}
 	return p.goal()
+}
+
+// adopting: the canary's subset of a router reaches every pod yet.
+func (p *planner) adopting() bool {
+	return slices.ContainsFunc(p.active(), func(r rollout.Router) bool {
+		at, _ := r.Subset(rollout.RoleCanary)
+		return r.Subsets() && at == ""
+	})
 }
 
 // retreat is the weight for which stable is sized after an abort: that of the

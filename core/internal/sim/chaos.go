@@ -316,12 +316,28 @@ func (w *World) Finish() {
 		case ro.Spec.Paused:
 			w.SetPaused(false)
 		case ro.Status.Abort:
+			if d := ro.Spec.ProgressDeadlineSeconds; d != nil && *d < w.leastDeadline() {
+				w.Edit("gives the steps the time they take", func(ro *v1alpha1.Rollout) { ro.Spec.ProgressDeadlineSeconds = new(w.leastDeadline()) })
+			}
 			w.Retry()
 		case len(ro.Status.PauseConditions) > 0:
 			w.Resume()
 		}
 	}
 	w.failf("nothing a person does makes it healthy: %s", statusLine(w.Rollout()))
+}
+
+// leastDeadline, in seconds: a step that takes longer than the deadline is the
+// user's own doing, and no retry ends it.
+func (w *World) leastDeadline() int32 {
+	var most time.Duration
+	for _, p := range w.StepPlugins {
+		most = max(most, p.Takes)
+	}
+	if most == 0 {
+		return 0
+	}
+	return int32(most.Seconds()) + 60
 }
 
 // randomSteps are steps that the Rollout's strategy allows.

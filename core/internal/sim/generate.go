@@ -139,8 +139,7 @@ func random(seed int64, between []string) (*World, *rand.Rand) {
 	}
 	randomLife(r, ro)
 	if d := ro.Spec.ProgressDeadlineSeconds; d != nil {
-		// A step that takes longer than the deadline is the user's own doing, and no retry ends it.
-		*d = max(*d, int32(w.StepPlugins[Step].Takes.Seconds())+60)
+		*d = max(*d, w.leastDeadline())
 	}
 	w.alternatives(r, ro)
 	w.Create(ro)

@@ -106,6 +106,29 @@ var routeStories = []story{
 			w.Rest()
 			w.Deploy("v3")
 		}},
+	{name: "ping-pong-left-split", about: "v2 was promoted as blue-green, where the names of a ping-pong stay behind, and the strategy is canary again while the pods of v2 crash. The route it names first is edited by hand and given up, and there are to be more pods. The pods of v1 could not take all of it, so the stable name moves to v2, and then the route is given back.",
+		play: func(w *sim.World) {
+			w.AddRouteTo(sim.RouterPlugin, "pp-b", 100, [2]string{sim.PingService, sim.PongService}, "rule-0")
+			pingPong(w)
+			canary := w.Rollout().Spec.Strategy.DeepCopy()
+			w.Deploy("v2")
+			w.Until("50 % of v2", pausedAt(1))
+			w.UseStrategy("blue-green", sim.NewBlueGreen("", 4, func(bg *v1alpha1.BlueGreenStrategy) { bg.ScaleDownDelaySeconds = new(int32(600)) }).Spec.Strategy)
+			w.Run(time.Minute)
+			canary.Canary.TrafficRouting.Plugins[sim.RouterPlugin] = sim.Block("pp-b")
+			w.Crash("v2")
+			w.Run(time.Second)
+			w.UseStrategy("canary", *canary)
+			w.Run(time.Second)
+			w.EditRoute("pp-b", 0, 72, 28)
+			w.Run(time.Second)
+			w.Edit("names the route pp instead of pp-b", func(ro *v1alpha1.Rollout) {
+				ro.Spec.Strategy.Canary.TrafficRouting.Plugins[sim.RouterPlugin] = sim.Block("pp")
+			})
+			w.Run(time.Second)
+			w.Scale(6)
+			w.Recover("v2")
+		}},
 	{name: "ping-pong-abort", about: "With ping-pong, an update is aborted at 50 %, and another one replaces it.",
 		play: func(w *sim.World) {
 			pingPong(w)

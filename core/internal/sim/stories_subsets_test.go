@@ -98,6 +98,20 @@ var subsetStories = []story{
 			w.Run(time.Minute)
 			w.Resume()
 		}},
+	{name: "subsets-dynamic-unpointed", about: "With dynamicStableScale, a Rollout that has had no pods yet, and whose mesh route somebody has split by hand, is scaled up together with v2: v1 gets pods first and takes what the canary's subset carries, as that reaches every pod.",
+		play: func(w *sim.World) {
+			inMesh(w)
+			ro := sim.WithSubsets(sim.NewRollout("v1", 0), "mesh")
+			ro.Spec.Strategy.Canary.DynamicStableScale = true
+			w.Create(ro)
+			w.Rest()
+			w.EditRoute("mesh", 0, 55, 45)
+			w.Crash("v2")
+			w.Scale(2)
+			w.Deploy("v2")
+			w.Run(10 * time.Second)
+			w.Recover("v2")
+		}},
 	{name: "subsets-dead", about: "The subsets still name a revision whose pods are gone, from a Rollout of an earlier day: nobody is served there, so they are pointed at the new one at once.",
 		play: func(w *sim.World) {
 			inMesh(w)
