@@ -113,13 +113,14 @@ func (p *planner) scaleDownDelay() (seconds, limit int32) {
 	return wholeSeconds(p.canary.ScaleDownDelay()), p.canary.ScaleDownDelayRevisionLimitOrDefault()
 }
 
-// abortDelay is how long an aborted revision runs on; never when it is to stay.
+// abortDelay is how long an aborted revision runs on; never when it is to stay,
+// as it does until a negative delay is corrected.
 func (p *planner) abortDelay() (seconds int32, never bool) {
 	delay, never := p.canary.AbortScaleDownDelay()
 	if p.bg != nil {
 		delay, never = p.bg.AbortScaleDownDelay()
 	}
-	return wholeSeconds(delay), never
+	return wholeSeconds(delay), never || delay < 0
 }
 
 func wholeSeconds(d time.Duration) int32 { return int32(d / time.Second) }

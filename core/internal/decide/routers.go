@@ -1,7 +1,6 @@
 package decide
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -118,8 +117,11 @@ func (p *planner) remember() {
 				out = append(out, entry)
 			}
 		case r.Problem != nil:
-			if stored = cmp.Or(stored, p.returned(r)); stored != nil {
+			if stored != nil {
 				out = append(out, *stored.DeepCopy())
+			}
+			if left := p.returned(r); left != nil && left != stored {
+				out = append(out, *left.DeepCopy())
 			}
 		default:
 			out = append(out, p.entry(r, stored))

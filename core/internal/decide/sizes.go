@@ -55,9 +55,9 @@ func (p *planner) needed(weight int32) int32 {
 func (p *planner) dynamic() bool { return p.canary.DynamicStableScale && p.routed() }
 
 // stableTarget is spec.replicas, or with dynamicStableScale the pods for the
-// traffic that stable has, or will have.
+// traffic that stable has, or will have: everything while its name lags.
 func (p *planner) stableTarget() int32 {
-	if !p.dynamic() || !p.moving() {
+	if !p.dynamic() || !p.moving() || p.lagging() {
 		return p.want
 	}
 	share := p.podsFor(p.share(p.stable))

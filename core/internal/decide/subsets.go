@@ -56,26 +56,30 @@ func (p *planner) crossed() bool {
 
 // behind is the revision that a role's traffic reaches: what its Service
 // selects, or what the subsets name where routers split between these. Where
-// they do not agree it is the one that is not wanted, so that nothing counts as
-// moved before everything has.
+// they do not agree it is one that is not wanted, so that nothing counts as
+// moved before everything has, and rather a revision than every pod.
 func (p *planner) behind(role rollout.Role, wanted string) string {
 	name := p.canary.CanaryService
 	if role == rollout.RoleStable {
 		name = p.canary.StableService
 	}
-	named, at := name != "" && len(p.active()) == 0, ""
+	named, open, at := name != "" && len(p.active()) == 0, false, ""
 	for _, r := range p.active() {
 		if !r.Subsets() {
 			named = named || name != ""
 			continue
 		}
 		hash, _ := r.Subset(role)
-		if hash != wanted {
+		if hash != wanted && hash != "" {
 			return hash
 		}
+		open = open || hash == ""
 		at = wanted
 	}
-	if named {
+	switch {
+	case open:
+		return ""
+	case named:
 		return p.s.ServiceHash(name)
 	}
 	return at

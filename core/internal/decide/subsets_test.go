@@ -64,6 +64,47 @@ func TestARouterThatComesBackIsRemembered(t *testing.T) {
 	p.s.Routers[0].Problem = &rollout.Problem{Class: rollout.ProblemWaiting}
 	p.remember()
 	assert.Equal(t, []v1alpha1.RouterStatus{left}, p.plan.Routers)
+
+	other := v1alpha1.RouterStatus{Plugin: "r", Config: json.RawMessage(`{"route":"b"}`), Phase: v1alpha1.RouterActive}
+	p.ro.Status.Canary.Routers = []v1alpha1.RouterStatus{other, left}
+	p.remember()
+	assert.Equal(t, []v1alpha1.RouterStatus{other, left}, p.plan.Routers, "nor while the block between is not left yet")
+
+	p.s.Routers[0].Config = other.Config
+	p.ro.Status.Canary.Routers = []v1alpha1.RouterStatus{other}
+	p.remember()
+	assert.Equal(t, []v1alpha1.RouterStatus{other}, p.plan.Routers, "and one that never left is there once")
+}
+
+// A stable subset that reaches every pod hides no other one that names an older
+// revision: the weight stays on the canary's subsets until both have moved.
+func TestAnOpenSubsetHidesNoOther(t *testing.T) {
+	p := halfway("", "canary")
+	p.stable = "canary"
+	assert.False(t, p.lagging())
+	named := p.s.Routers[0]
+	named.Plugin = "mesh"
+	named.Observation.Observed = []rollout.Observed{{Traffic: rollout.Traffic{TotalWeight: 100, Destinations: []rollout.Destination{
+		{Role: rollout.RoleStable, Hash: "stable"}, {Role: rollout.RoleCanary, Hash: "canary", Weight: 100}}}}}
+	p.s.Routers = append(p.s.Routers, named)
+	assert.True(t, p.lagging())
+	assert.Equal(t, p.total, p.due())
+}
+
+// While a subset waits for clients to know where it points, its weight stays
+// where it is. Others are not raised to it.
+func TestWhatASubsetWaitsForRaisesNoOther(t *testing.T) {
+	p := halfway("stable", "canary")
+	p.ro.Spec.Paused = true
+	waiting := &p.s.Routers[0].Observation
+	waiting.Settle = 3 * time.Second
+	waiting.Observed[0].Traffic.Destinations[0].Weight, waiting.Observed[0].Traffic.Destinations[1].Weight = 0, 100
+	require.Equal(t, []int32{0, 100}, []int32{p.due(), p.weight()})
+	other := p.s.Routers[0]
+	other.Observation.Observed = []rollout.Observed{{Traffic: rollout.Traffic{TotalWeight: 100, Destinations: []rollout.Destination{
+		{Role: rollout.RoleStable, Hash: "stable", Weight: 100}, {Role: rollout.RoleCanary, Hash: "canary"}}}}}
+	assert.False(t, p.mayRoute(other, p.weight()))
+	assert.True(t, p.mayRoute(p.s.Routers[0], p.weight()))
 }
 
 // What a changed block no longer names is given back, also by the plugin that

@@ -195,8 +195,8 @@ func (p *planner) mayRoute(r rollout.Router, weight int32) bool {
 		w := at.Traffic.Weight(rollout.RoleCanary)
 		lowest, highest = min(lowest, w), max(highest, w)
 	}
-	if lowest < int64(weight) && !p.mayRaise(weight) {
-		return false
+	if lowest < int64(weight) && (weight > p.due() || !p.mayRaise(weight)) {
+		return false // what only waits for a subset is nothing that others have to be raised to
 	}
 	return highest <= int64(weight) || p.mayReturn(r, weight)
 }

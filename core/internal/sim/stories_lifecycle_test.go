@@ -60,6 +60,14 @@ var lifecycleStories = []story{
 			w.Until("50 % of v2", pausedAt(1))
 			w.Resume()
 		}},
+	{name: "abort-delay-mistyped", about: "An update is aborted at 50 % with an abortScaleDownDelaySeconds of -1: what was meant is not known, so the pods of v2 stay until it is corrected.",
+		play: func(w *sim.World) {
+			atHalf(w)
+			w.Edit("asks for a delay of -1 s", func(ro *v1alpha1.Rollout) { ro.Spec.Strategy.Canary.AbortScaleDownDelaySeconds = new(int32(-1)) })
+			w.Abort()
+			w.Run(time.Minute)
+			w.Edit("corrects it to 10 s", func(ro *v1alpha1.Rollout) { ro.Spec.Strategy.Canary.AbortScaleDownDelaySeconds = new(int32(10)) })
+		}},
 	{name: "deadline-recovers", about: "The pods of v2 come after the progress deadline: the rollout is Degraded until then, and goes on.",
 		play: func(w *sim.World) {
 			running(w, "v1", half())

@@ -50,6 +50,47 @@ var routeStories = []story{
 				c.StableService, c.CanaryService = c.CanaryService, c.StableService
 			})
 		}},
+	{name: "services-swapped-dynamic", about: "The same at 90 % with dynamicStableScale, and it is corrected without an abort: v1 gets all its pods again, takes everything, and then the names change back.",
+		play: func(w *sim.World) {
+			swap := func(what string) {
+				w.Edit(what, func(ro *v1alpha1.Rollout) {
+					c := ro.Spec.Strategy.Canary
+					c.StableService, c.CanaryService = c.CanaryService, c.StableService
+				})
+			}
+			ro := sim.NewRollout("v1", 4, sim.SetWeight(90), sim.Pause(0))
+			ro.Spec.Strategy.Canary.DynamicStableScale = true
+			w.Create(ro)
+			w.Rest()
+			w.Deploy("v2")
+			w.Until("90 % of v2", pausedAt(1))
+			swap("confuses the Services")
+			w.Run(time.Minute)
+			swap("corrects the Services")
+			w.Run(time.Minute)
+			w.Resume()
+		}},
+	{name: "router-back-and-forth", about: "At 50 % the spec names another route, and before the first one is given back its plugin does not answer, the spec returns to the first route, and leaves it again: the first route is still given back.",
+		play: func(w *sim.World) {
+			names := func(route string) {
+				w.Edit("names the route "+route, func(ro *v1alpha1.Rollout) {
+					ro.Spec.Strategy.Canary.TrafficRouting.Plugins[sim.RouterPlugin] = sim.Block(route)
+				})
+				w.Run(time.Second)
+			}
+			w.AddRoute(sim.RouterPlugin, "app-b", 100, "rule-0")
+			atHalf(w)
+			w.Edit("names the route app-b", func(ro *v1alpha1.Rollout) {
+				ro.Spec.Strategy.Canary.TrafficRouting.Plugins[sim.RouterPlugin] = sim.Block("app-b")
+			})
+			w.Until("the route app is to be given back", func(ro *v1alpha1.Rollout) bool { return len(ro.Status.Canary.Routers) == 2 })
+			w.PluginDown(sim.RouterPlugin)
+			names("app")
+			names("app-b")
+			w.PluginUp(sim.RouterPlugin)
+			w.Run(time.Minute)
+			w.Resume()
+		}},
 	{name: "service-named-twice", about: "At 50 % somebody removes one of two routers and names one Service for both in the same edit: nobody can be asked for anything, and nothing is given back, until it is corrected.",
 		play: func(w *sim.World) {
 			mesh(w)
