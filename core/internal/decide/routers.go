@@ -298,11 +298,18 @@ func (p *planner) leaving() bool {
 	return false
 }
 
-// left reports that the objects of a releasing router are as if it had never
-// been there.
-func left(r rollout.Router) bool {
+// empty reports that the objects of a releasing router are as if it had never
+// been there. Where the Services have exchanged their names since it was asked,
+// what it calls the canary's is the one that everything is given back to.
+func (p *planner) empty(r rollout.Router) bool {
 	for _, at := range r.Observation.Observed {
-		if at.Residue || at.Traffic.Weight(rollout.RoleCanary) > 0 || len(at.Traffic.Managed) > 0 {
+		from := rollout.RoleCanary
+		if slices.ContainsFunc(at.Traffic.Destinations, func(d rollout.Destination) bool {
+			return d.Role == rollout.RoleCanary && d.Service != "" && d.Service == p.canary.StableService
+		}) {
+			from = rollout.RoleStable
+		}
+		if at.Residue || at.Traffic.Weight(from) > 0 || len(at.Traffic.Managed) > 0 {
 			return false
 		}
 	}

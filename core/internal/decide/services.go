@@ -43,8 +43,15 @@ func (p *planner) leftBehind() bool {
 		at := p.s.ByHash(hash)
 		return at != nil && at != p.newRS && at != p.stableRS
 	}
-	return p.newRS != nil && p.size[p.newRS.Name] == 0 && // subsets may have been left where the Service beside them has not
-		(superseded(p.behind(rollout.RoleCanary, p.hash)) || superseded(p.s.ServiceHash(p.canary.CanaryService)))
+	if p.newRS == nil || p.size[p.newRS.Name] > 0 {
+		return false
+	}
+	for _, r := range p.active() { // one may have been left where another, or the Service beside them, has not
+		if at, _ := r.Subset(rollout.RoleCanary); r.Subsets() && superseded(at) {
+			return true
+		}
+	}
+	return superseded(p.s.ServiceHash(p.canary.CanaryService))
 }
 
 // point moves a Service to a revision. A Service without our selector is

@@ -73,13 +73,13 @@ func (p *planner) share(hash string) int32 {
 }
 
 // planned is the canary weight that stable has to leave room for. Traffic of a
-// revision that was superseded, or of a subset that reaches every pod, goes back
-// to stable first.
+// revision that was superseded, of a subset that reaches every pod, or of a router
+// that nobody knows anything of goes back to stable first.
 func (p *planner) planned() int32 {
 	switch at := p.behind(rollout.RoleCanary, p.hash); {
 	case p.aborted():
 		return p.retreat()
-	case p.adopting():
+	case p.uncharted():
 		return 0
 	case at != p.hash && at != p.stable && p.s.HashWeight(at) > 0:
 		return 0
@@ -87,11 +87,12 @@ func (p *planner) planned() int32 {
 	return p.goal()
 }
 
-// adopting: the canary's subset of a router reaches every pod yet.
-func (p *planner) adopting() bool {
+// uncharted: the canary's subset of a router reaches every pod yet, or nobody
+// knows what a router carries.
+func (p *planner) uncharted() bool {
 	return slices.ContainsFunc(p.active(), func(r rollout.Router) bool {
 		at, _ := r.Subset(rollout.RoleCanary)
-		return r.Subsets() && at == ""
+		return r.Problem == nil && len(r.Observation.Observed) == 0 || r.Subsets() && at == ""
 	})
 }
 

@@ -381,3 +381,14 @@ func TestReplicaProgressThreshold(t *testing.T) {
 		assert.False(t, p.sized(nil, tc.size), name)
 	}
 }
+
+// With dynamicStableScale nobody knows what a router carries that cannot be
+// observed and was never asked: stable gets its pods, or it could never be asked.
+func TestStableHasPodsForWhatNobodyKnows(t *testing.T) {
+	p := canaryOf(4, count{0, 0}, count{4, 4}, routing, at(weight(100)), func(ro *v1alpha1.Rollout) {
+		ro.Spec.Strategy.Canary.DynamicStableScale = true
+	}).carry(100)
+	assert.Equal(t, [2]int32{0, 4}, p.sizes())
+	p.s.Routers[0].Observation.Observed = nil
+	assert.Equal(t, [2]int32{4, 4}, p.sizes())
+}

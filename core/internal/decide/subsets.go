@@ -270,7 +270,7 @@ func (p *planner) givingBack(r rollout.Router) bool {
 // included: they would reach nobody once the revision they name is gone. Where
 // the same plugin goes on with them in another block, they are in use.
 func (p *planner) gaveBack(r rollout.Router) bool {
-	if !left(r) {
+	if !p.empty(r) {
 		return false
 	}
 	for _, a := range p.active() {

@@ -163,4 +163,26 @@ func TestTheServiceBesideSubsetsIsNotLeftBehind(t *testing.T) {
 	assert.Equal(t, p.stableRS, p.behindName())
 	p.size["canary"] = 1
 	assert.Equal(t, p.newRS, p.behindName())
+	p.size["canary"] = 0
+	p.s.Services["c"].Spec.Selector[v1alpha1.LabelPodTemplateHash] = "stable"
+	assert.Equal(t, p.newRS, p.behindName(), "everything has gone back")
+
+	late := p.s.Routers[0]
+	late.Observation.Observed = []rollout.Observed{{Traffic: rollout.Traffic{TotalWeight: 100, Destinations: []rollout.Destination{
+		{Role: rollout.RoleStable, Hash: "stable", Weight: 100}, {Role: rollout.RoleCanary, Hash: "other"}}}}}
+	p.s.Routers = append(p.s.Routers, late)
+	assert.Equal(t, p.stableRS, p.behindName(), "a second router's subset is still where the first one's was")
+}
+
+// Services that have exchanged their names since a router was asked: it is given
+// back when everything is at the name that is stable's now.
+func TestARouterIsGivenBackToTheNameOfToday(t *testing.T) {
+	for stable, back := range map[int32]bool{100: true, 40: false} {
+		p := canaryOf(4, count{4, 4}, count{4, 4}, routing, at(weight(100))).carry(0)
+		r := p.s.Routers[0]
+		r.Releasing = true
+		r.Observation.Observed = []rollout.Observed{{Traffic: rollout.Traffic{TotalWeight: 100, Destinations: []rollout.Destination{
+			{Role: rollout.RoleCanary, Service: "s", Weight: stable}, {Role: rollout.RoleStable, Service: "c", Weight: 100 - stable}}}}}
+		assert.Equal(t, back, p.empty(r), "%d", stable)
+	}
 }

@@ -15,8 +15,8 @@ import (
 type watcher struct {
 	plan rollout.Plan
 	// carried is when a revision last had weight on any route or in any data
-	// plane; one that has it now is in carrying.
-	carrying map[string]bool
+	// plane; one that has it now is in carrying, with when that began.
+	carrying map[string]time.Time
 	carried  map[string]time.Time
 	// resumed: a person removed pause conditions since the controller last
 	// added one.
@@ -32,7 +32,7 @@ type watcher struct {
 }
 
 func newWatcher() watcher {
-	return watcher{carrying: map[string]bool{}, carried: map[string]time.Time{}, runs: map[string]int{}}
+	return watcher{carrying: map[string]time.Time{}, carried: map[string]time.Time{}, runs: map[string]int{}}
 }
 
 // judge holds a committed write of the controller against the store and the
@@ -217,16 +217,25 @@ func (w *World) hashWeight(hash string) int64 {
 	return w.weightWhere(func(p Place, svc string) bool { return hash != "" && w.reaches(p, svc) == hash })
 }
 
-// trackTraffic notes when revisions stop carrying traffic.
+// trackTraffic notes when revisions stop carrying traffic. What they carried for
+// no time at all, because a strategy was changed and changed back at once, is
+// none.
 func (w *World) trackTraffic() {
-	for hash := range w.watch.carrying {
-		w.watch.carried[hash] = w.now
-	}
-	clear(w.watch.carrying)
-	for _, rs := range list[*appsv1.ReplicaSet](w.store.live, kindReplicaSet) {
-		if hash := rollout.Hash(rs); w.hashWeight(hash) > 0 || hash == w.active() {
-			w.watch.carrying[hash] = true
+	since := w.watch.carrying
+	w.watch.carrying = map[string]time.Time{}
+	for hash, at := range since {
+		if w.now.After(at) {
 			w.watch.carried[hash] = w.now
+		}
+	}
+	for _, rs := range list[*appsv1.ReplicaSet](w.store.live, kindReplicaSet) {
+		hash := rollout.Hash(rs)
+		if w.hashWeight(hash) == 0 && hash != w.active() {
+			continue
+		}
+		w.watch.carrying[hash] = w.now
+		if at, before := since[hash]; before {
+			w.watch.carrying[hash] = at
 		}
 	}
 }
