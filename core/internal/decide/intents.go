@@ -68,11 +68,3 @@ func (p *planner) intended(r rollout.Router, want rollout.Traffic) bool {
 func sameWeights(a *v1alpha1.TrafficWeights, b v1alpha1.TrafficWeights) bool {
 	return a != nil && a.Canary == b.Canary && a.Stable == b.Stable && slices.Equal(a.Additional, b.Additional)
 }
-
-// returned is what a router left in status that the spec named no more and names
-// again: until it answers, nobody knows whether it has left anything behind. A
-// router that never left has its own entry there.
-func (p *planner) returned(r rollout.Router) *v1alpha1.RouterStatus {
-	r.Releasing = true
-	return p.stored(r)
-}

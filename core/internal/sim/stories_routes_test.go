@@ -1,6 +1,7 @@
 package sim_test
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
@@ -33,60 +34,55 @@ func twoRouters(steps []v1alpha1.CanaryStep) *v1alpha1.Rollout {
 	return ro
 }
 
+// swapServices is an edit that confuses the two Services of the canary, and takes it back when done again.
+func swapServices(w *sim.World, what string) {
+	w.Edit(what, func(ro *v1alpha1.Rollout) {
+		c := ro.Spec.Strategy.Canary
+		c.StableService, c.CanaryService = c.CanaryService, c.StableService
+	})
+}
+
+// namesRoute gives the router another block.
+func namesRoute(w *sim.World, what string, block json.RawMessage) {
+	w.Edit(what, func(ro *v1alpha1.Rollout) { ro.Spec.Strategy.Canary.TrafficRouting.Plugins[sim.RouterPlugin] = block })
+}
+
 // routeStories are about what routers do besides weights.
 var routeStories = []story{
 	{name: "services-swapped", about: "At 50 % somebody confuses the two Services of the canary: both names are where traffic goes, so it is seen which pods they need, and v1 gets its share back.",
 		play: func(w *sim.World) {
 			atHalf(w)
-			w.Edit("confuses the Services", func(ro *v1alpha1.Rollout) {
-				c := ro.Spec.Strategy.Canary
-				c.StableService, c.CanaryService = c.CanaryService, c.StableService
-			})
+			swapServices(w, "confuses the Services")
 			w.Run(time.Minute)
 			w.Abort()
 			w.Rest()
-			w.Edit("corrects the Services", func(ro *v1alpha1.Rollout) {
-				c := ro.Spec.Strategy.Canary
-				c.StableService, c.CanaryService = c.CanaryService, c.StableService
-			})
+			swapServices(w, "corrects the Services")
 		}},
 	{name: "services-swapped-dynamic", about: "The same at 90 % with dynamicStableScale, and it is corrected without an abort: v1 gets all its pods again, takes everything, and then the names change back.",
 		play: func(w *sim.World) {
-			swap := func(what string) {
-				w.Edit(what, func(ro *v1alpha1.Rollout) {
-					c := ro.Spec.Strategy.Canary
-					c.StableService, c.CanaryService = c.CanaryService, c.StableService
-				})
-			}
 			ro := sim.NewRollout("v1", 4, sim.SetWeight(90), sim.Pause(0))
 			ro.Spec.Strategy.Canary.DynamicStableScale = true
 			w.Create(ro)
 			w.Rest()
 			w.Deploy("v2")
 			w.Until("90 % of v2", pausedAt(1))
-			swap("confuses the Services")
+			swapServices(w, "confuses the Services")
 			w.Run(time.Minute)
-			swap("corrects the Services")
+			swapServices(w, "corrects the Services")
 			w.Run(time.Minute)
 			w.Resume()
 		}},
 	{name: "router-back-and-forth", about: "At 50 % the spec names another route, and before the first one is given back its plugin does not answer, the spec returns to the first route, and leaves it again: the first route is still given back.",
 		play: func(w *sim.World) {
-			names := func(route string) {
-				w.Edit("names the route "+route, func(ro *v1alpha1.Rollout) {
-					ro.Spec.Strategy.Canary.TrafficRouting.Plugins[sim.RouterPlugin] = sim.Block(route)
-				})
-				w.Run(time.Second)
-			}
 			w.AddRoute(sim.RouterPlugin, "app-b", 100, "rule-0")
 			atHalf(w)
-			w.Edit("names the route app-b", func(ro *v1alpha1.Rollout) {
-				ro.Spec.Strategy.Canary.TrafficRouting.Plugins[sim.RouterPlugin] = sim.Block("app-b")
-			})
+			namesRoute(w, "names the route app-b", sim.Block("app-b"))
 			w.Until("the route app is to be given back", func(ro *v1alpha1.Rollout) bool { return len(ro.Status.Canary.Routers) == 2 })
 			w.PluginDown(sim.RouterPlugin)
-			names("app")
-			names("app-b")
+			namesRoute(w, "names the route app", sim.Block("app"))
+			w.Run(time.Second)
+			namesRoute(w, "names the route app-b", sim.Block("app-b"))
+			w.Run(time.Second)
 			w.PluginUp(sim.RouterPlugin)
 			w.Run(time.Minute)
 			w.Resume()
@@ -163,9 +159,7 @@ var routeStories = []story{
 			w.Run(time.Second)
 			w.EditRoute("pp-b", 0, 72, 28)
 			w.Run(time.Second)
-			w.Edit("names the route pp instead of pp-b", func(ro *v1alpha1.Rollout) {
-				ro.Spec.Strategy.Canary.TrafficRouting.Plugins[sim.RouterPlugin] = sim.Block("pp")
-			})
+			namesRoute(w, "names the route pp instead of pp-b", sim.Block("pp"))
 			w.Run(time.Second)
 			w.Scale(6)
 			w.Recover("v2")
@@ -224,13 +218,9 @@ var routeStories = []story{
 			w.Rest()
 			w.Deploy("v2")
 			w.Until("50 % of v2", pausedAt(1))
-			w.Edit("leaves out b", func(ro *v1alpha1.Rollout) {
-				ro.Spec.Strategy.Canary.TrafficRouting.Plugins[sim.RouterPlugin] = sim.BlockOf("shop", "a")
-			})
+			namesRoute(w, "leaves out b", sim.BlockOf("shop", "a"))
 			w.Run(time.Minute)
-			w.Edit("names c instead of a", func(ro *v1alpha1.Rollout) {
-				ro.Spec.Strategy.Canary.TrafficRouting.Plugins[sim.RouterPlugin] = sim.BlockOf("shop", "c")
-			})
+			namesRoute(w, "names c instead of a", sim.BlockOf("shop", "c"))
 			w.Run(time.Minute)
 			w.Resume()
 		}},

@@ -133,9 +133,7 @@ var subsetStories = []story{
 		play: func(w *sim.World) {
 			w.AddSubsetRoute(sim.RouterPlugin, "mesh-b", 100, "main")
 			subsetsAtHalf(w)
-			w.Edit("names the route mesh-b instead of mesh", func(ro *v1alpha1.Rollout) {
-				ro.Spec.Strategy.Canary.TrafficRouting.Plugins[sim.RouterPlugin] = sim.Block("mesh-b")
-			})
+			namesRoute(w, "names the route mesh-b instead of mesh", sim.Block("mesh-b"))
 			w.Run(time.Minute)
 			w.Resume()
 		}},

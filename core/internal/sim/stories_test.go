@@ -246,9 +246,7 @@ var stories = []story{
 		play: func(w *sim.World) {
 			w.AddRoute(sim.RouterPlugin, "web", 100, "rule-0")
 			atHalf(w)
-			w.Edit("names the route web instead of app", func(ro *v1alpha1.Rollout) {
-				ro.Spec.Strategy.Canary.TrafficRouting.Plugins[sim.RouterPlugin] = sim.Block("web")
-			})
+			namesRoute(w, "names the route web instead of app", sim.Block("web"))
 			w.Run(10 * time.Second)
 			w.Resume()
 		}},
