@@ -75,15 +75,22 @@ func (p *planner) drainOthers() {
 // undelay drops the deadlines of revisions that carry traffic: from before a
 // hand-edited route, for instance, or from a blue-green strategy that knew nothing
 // of routes. The delay counts from when traffic leaves again, so this comes
-// before that: afterwards nobody could tell. Without replicas nobody is served, and
-// the delay runs whatever the weights are.
+// before that: afterwards nobody could tell. While routers do not answer, what a
+// Service selects may carry some. Without replicas nobody is served, and the delay
+// runs whatever the weights are.
 func (p *planner) undelay() {
-	if !p.routed() || p.want == 0 || !p.s.TrafficKnown() {
+	if !p.routed() || p.want == 0 {
 		return
+	}
+	carries := func(hash string) bool {
+		if !p.s.TrafficKnown() {
+			return p.selected(hash)
+		}
+		return p.s.HashWeight(hash) > 0
 	}
 	for _, rs := range p.s.ReplicaSets {
 		_, has := rs.Annotations[v1alpha1.AnnotationScaleDownDeadline]
-		if has && p.s.HashWeight(rollout.Hash(rs)) > 0 && !p.writes(rs) {
+		if has && carries(rollout.Hash(rs)) && !p.writes(rs) {
 			n := rollout.SpecReplicas(rs)
 			op := p.update(rs, n, n, map[string]*string{v1alpha1.AnnotationScaleDownDeadline: nil})
 			p.add(op)

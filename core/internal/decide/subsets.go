@@ -194,21 +194,25 @@ func (p *planner) meant(r rollout.Router, role rollout.Role, hash string, weight
 
 // turning keeps weight from a subset that has carried nothing until clients know
 // where it points. What was there before an abort goes back at once: nobody has
-// pointed it elsewhere since.
+// pointed it elsewhere since. A weight that somebody edited in meanwhile is not one
+// it has carried.
 func (p *planner) turning(weight int32) int32 {
 	for _, r := range p.active() {
 		if !r.Subsets() || p.converged(r) {
 			continue
 		}
-		hash, canary := r.Subset(rollout.RoleCanary)
-		_, stable := r.Subset(rollout.RoleStable)
+		hash, _ := r.Subset(rollout.RoleCanary)
 		if p.meant(r, rollout.RoleCanary, hash, weight) {
 			continue
 		}
+		unused := func(role rollout.Role) bool {
+			at, carries := r.Subset(role)
+			return carries == 0 || p.meant(r, role, at, 0)
+		}
 		switch {
-		case canary == 0 && weight > 0:
+		case unused(rollout.RoleCanary) && weight > 0:
 			return 0
-		case stable == 0 && weight < p.total && !p.aborted():
+		case unused(rollout.RoleStable) && weight < p.total && !p.aborted():
 			return p.total
 		}
 	}

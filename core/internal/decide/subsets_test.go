@@ -107,6 +107,24 @@ func TestWhatASubsetWaitsForRaisesNoOther(t *testing.T) {
 	assert.True(t, p.mayRoute(p.s.Routers[0], p.weight()))
 }
 
+// A weight that somebody edits into a subset, before clients know where it has just
+// been pointed, is none that it has carried: it goes away, and the weight of the
+// step comes when they know.
+func TestAnEditDoesNotOpenASubsetThatHasJustTurned(t *testing.T) {
+	for edited, asked := range map[int32]int32{0: 0, 23: 0} {
+		p := halfway("stable", "canary")
+		r := &p.s.Routers[0].Observation
+		r.Settle = 3 * time.Second
+		r.Observed[0].Traffic.Destinations[0].Weight, r.Observed[0].Traffic.Destinations[1].Weight = 100-edited, edited
+		p.ro.Status.Canary.Routers = []v1alpha1.RouterStatus{{Plugin: "r", Phase: v1alpha1.RouterActive, Intended: &v1alpha1.TrafficWeights{
+			Canary: v1alpha1.WeightDestination{PodTemplateHash: "canary"}, Stable: v1alpha1.WeightDestination{PodTemplateHash: "stable", Weight: 100}}}}
+		require.Equal(t, int32(50), p.due())
+		assert.Equal(t, asked, p.weight(), "%d", edited)
+		r.Settle = 0
+		assert.Equal(t, int32(50), p.weight(), "clients know")
+	}
+}
+
 // What a changed block no longer names is given back, also by the plugin that
 // goes on; what both name is in use.
 func TestSubsetsAreInUseWhereAnotherBlockClaimsThem(t *testing.T) {

@@ -156,17 +156,34 @@ func subsetsAt(p *planner, stable, canary string) {
 }
 
 // TestADeadlineIsForWhatCarriesNothing: it goes before traffic moves, so that the
-// delay begins when the revision has been left. With replicas 0 it stays: nobody
-// is served.
+// delay begins when the revision has been left, also while its router does not
+// say what it carries. With replicas 0 it stays: nobody is served.
 func TestADeadlineIsForWhatCarriesNothing(t *testing.T) {
 	for replicas, want := range map[int32]int{4: 1, 0: 0} {
-		p := canaryOf(replicas, count{replicas, replicas}, count{}, routing, at(weight(0))).other(count{2, 2}).carry(0)
-		p.others[0].Annotations = map[string]string{v1alpha1.AnnotationScaleDownDeadline: "2026-01-01T00:00:00Z"}
-		p.s.Services["s"].Spec.Selector[v1alpha1.LabelPodTemplateHash] = "other"
-		p.targets()
-		p.undelay()
-		assert.Len(t, p.undelayed, want, "%d replicas", replicas)
+		for _, known := range []bool{true, false} {
+			p := oldRevisionServes(replicas)
+			if !known {
+				p.s.Routers[0].Problem = &rollout.Problem{Class: rollout.ProblemUnavailable}
+			}
+			p.targets()
+			p.undelay()
+			assert.Len(t, p.undelayed, want, "%d replicas, traffic known: %t", replicas, known)
+		}
 	}
+	p := oldRevisionServes(4)
+	p.s.Routers[0].Problem = &rollout.Problem{Class: rollout.ProblemUnavailable}
+	p.s.Services["s"].Spec.Selector[v1alpha1.LabelPodTemplateHash] = "stable"
+	p.undelay()
+	assert.Empty(t, p.undelayed, "no name leads to it")
+}
+
+// oldRevisionServes has a revision that is neither new nor stable behind the
+// stable name, to be scaled down now.
+func oldRevisionServes(replicas int32) *planner {
+	p := canaryOf(replicas, count{replicas, replicas}, count{}, routing, at(weight(0))).other(count{2, 2}).carry(0)
+	p.others[0].Annotations = map[string]string{v1alpha1.AnnotationScaleDownDeadline: "2026-01-01T00:00:00Z"}
+	p.s.Services["s"].Spec.Selector[v1alpha1.LabelPodTemplateHash] = "other"
+	return p
 }
 
 // TestScaleDownDelays (§11.4, rollout/replicaset_test.go and 1544): how many old

@@ -195,6 +195,9 @@ func (p *planner) mayRoute(r rollout.Router, weight int32) bool {
 		w := at.Traffic.Weight(rollout.RoleCanary)
 		lowest, highest = min(lowest, w), max(highest, w)
 	}
+	if !r.Capabilities.Observe && r.Observation.Unsure() {
+		lowest = 0 // it may be another block that was asked for this
+	}
 	if lowest < int64(weight) && (weight > p.due() || !p.mayRaise(weight)) {
 		return false // what only waits for a subset is nothing that others have to be raised to
 	}

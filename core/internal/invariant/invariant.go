@@ -169,14 +169,16 @@ func (c *checker) enough(have, need int64) bool {
 	return have*100 >= int64(t.Value)*need
 }
 
-// aborted is the first half of I5: after an abort the canary never gets more.
+// aborted is the first half of I5: after an abort the canary never gets more. A
+// name that still leads to the stable revision, from a promotion whose names have
+// not moved yet, is not the canary's.
 func (c *checker) aborted(o rollout.RouteTraffic) {
 	st := c.s.Rollout.Status
 	if !st.Abort || st.StableRS == c.plan.Hash {
 		return
 	}
 	for _, d := range o.Desired.Destinations {
-		if d.Role == rollout.RoleCanary && int64(d.Weight) > c.lowest(o.Router, d) {
+		if d.Role == rollout.RoleCanary && int64(d.Weight) > c.lowest(o.Router, d) && c.reaches(o.Router, d) != st.StableRS {
 			c.broken("I5", o, "canary weight rises to %d after an abort", d.Weight)
 		}
 	}

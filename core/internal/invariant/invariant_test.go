@@ -236,6 +236,14 @@ func TestEachRuleCanBreak(t *testing.T) {
 		{"I5", "a canary weight that rises after an abort",
 			func(sc *scene) { sc.s.Rollout.Status.Abort = true; sc.carries(25); sc.route(50) },
 			func(sc *scene) { sc.s.Rollout.Status.Abort = true; sc.carries(75); sc.route(50) }},
+		{"I5", "a name that leads to the new revision gets more after an abort",
+			func(sc *scene) { sc.s.Rollout.Status.Abort = true; sc.carries(25); sc.route(50) },
+			func(sc *scene) {
+				sc.s.Rollout.Status.Abort = true
+				sc.points("canary", "old")
+				sc.carries(25)
+				sc.route(50)
+			}},
 		{"I6", "a name that carries traffic",
 			func(sc *scene) { sc.move("canary", "new", "old") },
 			func(sc *scene) { sc.carries(0); sc.move("canary", "new", "old") }},

@@ -40,10 +40,13 @@ func (w *World) judgeBasicPods(before, after *appsv1.ReplicaSet) {
 	ro := w.Rollout()
 	from, to := rollout.SpecReplicas(before), rollout.SpecReplicas(after)
 	ceiling, floor := rollout.PodBounds(ro.Spec.Strategy.Canary, int32(w.replicas()))
-	var pods, had, has int64
+	var pods, had, has, serve int64
 	for _, rs := range list[*appsv1.ReplicaSet](w.store.live, kindReplicaSet) {
 		have := int64(rollout.Available(rs))
 		had, has = had+have, has+have // also of one that somebody took away: its pods serve
+		if rollout.Reported(rs) {
+			serve += have
+		}
 		if metav1.GetControllerOf(rs) != nil {
 			pods += int64(rollout.SpecReplicas(rs))
 		}
@@ -61,8 +64,8 @@ func (w *World) judgeBasicPods(before, after *appsv1.ReplicaSet) {
 	if to < from && has < min(had, floor) {
 		w.broken("S8", "%s is lowered to %d: %d pods are available, %d were and %d are promised", after.Name, to, has, had, floor)
 	}
-	if to > 0 || to == from || w.replicas() == 0 || has == 0 {
-		return
+	if to > 0 || to == from || w.replicas() == 0 || serve == 0 {
+		return // also where the others' pods are going away and their count is of before: nobody was left to move the name to
 	}
 	for _, name := range []string{ro.Spec.Strategy.Canary.StableService, ro.Spec.Strategy.Canary.CanaryService} {
 		if name != "" && w.hashOf(name) == rollout.Hash(after) {

@@ -6,6 +6,9 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+	"sigs.k8s.io/yaml"
+
 	"github.com/sluice-rollouts/sluice/core/internal/sim"
 )
 
@@ -30,7 +33,9 @@ func playRandom(t *testing.T, random world) {
 		w := random.play(seed)
 		t.Logf("seed %d\n%s", seed, w.Story())
 		if w.Err != nil {
-			t.Fatal(w.Err)
+			text, err := yaml.Marshal(w.Rollout())
+			require.NoError(t, err)
+			t.Fatalf("%v\n%s", w.Err, text)
 		}
 		return
 	}

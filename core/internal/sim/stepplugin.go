@@ -160,12 +160,12 @@ func (w *World) lose(before, after v1alpha1.RolloutStatus) {
 // once, if anybody is there to be told.
 func (w *World) leftRunning() string {
 	st := w.Rollout().Status
-	update := "/" + st.CurrentPodHash + "/"
+	update, attempt := "/"+st.CurrentPodHash+"/", fmt.Sprintf("/%d", st.Canary.StepPluginAttempt)
 	current := fmt.Sprintf("%s%d/", update, at(st.CurrentStepIndex))
 	for _, name := range sortedKeys(w.StepPlugins) {
 		for _, id := range sortedKeys(w.StepPlugins[name].operations) {
 			if op := w.StepPlugins[name].operations[id]; op.run == rollout.StepRunning && !op.stopped && !op.undone && !op.lost && !strings.Contains(id, current) &&
-				!(op.told && !strings.Contains(id, update)) {
+				!(op.told && !(strings.Contains(id, update) && strings.HasSuffix(id, attempt))) {
 				return name + " " + id
 			}
 		}
