@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"slices"
 	"sort"
 	"time"
 
@@ -82,12 +83,8 @@ func (p *planner) undelay() {
 	if !p.routed() || p.want == 0 {
 		return
 	}
-	carries := func(hash string) bool {
-		if !p.s.TrafficKnown() {
-			return p.selected(hash)
-		}
-		return p.s.HashWeight(hash) > 0
-	}
+	sure := p.s.TrafficKnown() && !slices.ContainsFunc(p.active(), unsure)
+	carries := func(hash string) bool { return p.s.HashWeight(hash) > 0 || !sure && p.selected(hash) }
 	for _, rs := range p.s.ReplicaSets {
 		_, has := rs.Annotations[v1alpha1.AnnotationScaleDownDeadline]
 		if has && carries(rollout.Hash(rs)) && !p.writes(rs) {

@@ -81,7 +81,7 @@ func (p *planner) routesServed() bool {
 	if p.want == 0 {
 		return true // nobody can serve anything, and nothing waits for it
 	}
-	want, served := p.opened(), p.settled(p.weight())
+	want, served := p.opened(), p.settled(p.due())
 	for _, r := range p.active() {
 		served = served && !p.opens(r, want)
 	}

@@ -75,7 +75,7 @@ func (p *planner) floor(rs *appsv1.ReplicaSet, target int32) int32 {
 	if p.dynamic() && p.aborted() && rs == p.newRS && p.want > 0 && p.selected(rollout.Hash(rs)) {
 		target = max(target, 1) // until its name has moved to stable
 	}
-	served := p.podsFor(p.share(rollout.Hash(rs)))
+	served := p.podsFor(max(p.share(rollout.Hash(rs)), p.arriving(rollout.Hash(rs))))
 	if rs == p.newRS && p.scaleInForce() != nil {
 		served = min(served, p.canaryPods(p.goal())) // asked for, whatever the weight
 	}

@@ -133,9 +133,13 @@ func (p *planner) unused(name string) bool {
 // serve. Of a router that cannot be observed that is known when it has answered.
 func (p *planner) drained() bool {
 	for _, r := range p.s.Routers {
-		if !r.Known() || !p.converged(r) || !r.Releasing && !r.Capabilities.Observe && r.Observation.Unsure() {
+		if !r.Known() || !p.converged(r) || !r.Releasing && unsure(r) {
 			return false
 		}
 	}
 	return true
 }
+
+// unsure reports that only the memory of the router says what it carries, and
+// that it has not acknowledged that.
+func unsure(r rollout.Router) bool { return !r.Capabilities.Observe && r.Observation.Unsure() }

@@ -72,6 +72,17 @@ func (p *planner) share(hash string) int32 {
 	return int32(min(p.s.HashWeight(hash), int64(p.total)))
 }
 
+// arriving is the weight of the Services that this plan points at the revision.
+func (p *planner) arriving(hash string) int32 {
+	var most int64
+	for _, op := range p.plan.Ops {
+		if o, ok := op.(rollout.PointService); ok && o.To == hash {
+			most = max(most, p.s.ServiceWeight(o.Name))
+		}
+	}
+	return int32(min(most, int64(p.total)))
+}
+
 // planned is the canary weight that stable has to leave room for. Traffic of a
 // revision that was superseded, of a subset that reaches every pod, or of a router
 // that nobody knows anything of goes back to stable first.

@@ -321,7 +321,7 @@ func TestRetreatWeight(t *testing.T) {
 		"stable can take everything":   {canaryOf(5, count{5, 5}, count{}, dynamic, half, aborting).carry(20), 0},
 		"the canary lost all its pods": {canaryOf(5, count{5, 1}, count{4, 0}, dynamic, half, aborting).carry(100), 0},
 	} {
-		assert.Equal(t, tc.want, tc.p.weight(), name)
+		assert.Equal(t, tc.want, tc.p.due(), name)
 	}
 }
 
@@ -391,17 +391,4 @@ func TestStableHasPodsForWhatNobodyKnows(t *testing.T) {
 	assert.Equal(t, [2]int32{0, 4}, p.sizes())
 	p.s.Routers[0].Observation.Observed = nil
 	assert.Equal(t, [2]int32{4, 4}, p.sizes())
-}
-
-// What a router that cannot be observed was asked for in another block need not be
-// in place in this one: asking for it again is a raise, and needs the pods.
-func TestAnotherBlockOfARouterThatCannotBeObservedIsARaise(t *testing.T) {
-	p := canaryOf(6, count{6, 6}, count{6, 2}, routing, at(weight(100))).carry(100)
-	r := &p.s.Routers[0]
-	assert.True(t, p.mayRoute(*r, 100), "it has acknowledged that")
-	r.Observation.Observed[0].Residue = true
-	assert.False(t, p.mayRoute(*r, 100))
-	assert.True(t, p.mayRoute(*r, 0))
-	r.Capabilities.Observe = true
-	assert.True(t, p.mayRoute(*r, 100), "it is there, beside something that is left over")
 }

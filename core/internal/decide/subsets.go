@@ -192,29 +192,24 @@ func (p *planner) meant(r rollout.Router, role rollout.Role, hash string, weight
 	return d.PodTemplateHash == hash && d.Weight == weight
 }
 
-// turning keeps weight from a subset that has carried nothing until clients know
-// where it points. What was there before an abort goes back at once: nobody has
-// pointed it elsewhere since. A weight that somebody edited in meanwhile is not one
-// it has carried.
-func (p *planner) turning(weight int32) int32 {
-	for _, r := range p.active() {
-		if !r.Subsets() || p.converged(r) {
-			continue
-		}
-		hash, _ := r.Subset(rollout.RoleCanary)
-		if p.meant(r, rollout.RoleCanary, hash, weight) {
-			continue
-		}
-		unused := func(role rollout.Role) bool {
-			at, carries := r.Subset(role)
-			return carries == 0 || p.meant(r, role, at, 0)
-		}
-		switch {
-		case unused(rollout.RoleCanary) && weight > 0:
-			return 0
-		case unused(rollout.RoleStable) && weight < p.total && !p.aborted():
-			return p.total
-		}
+// turning keeps weight from a subset of the router that has carried nothing until
+// clients know where it points. What was there before an abort goes back at once:
+// nobody has pointed it elsewhere since. A weight that somebody edited in
+// meanwhile is not one it has carried.
+func (p *planner) turning(r rollout.Router, weight int32) int32 {
+	hash, _ := r.Subset(rollout.RoleCanary)
+	if !r.Subsets() || p.converged(r) || p.meant(r, rollout.RoleCanary, hash, weight) {
+		return weight
+	}
+	unused := func(role rollout.Role) bool {
+		at, carries := r.Subset(role)
+		return carries == 0 || p.meant(r, role, at, 0)
+	}
+	switch {
+	case unused(rollout.RoleCanary) && weight > 0:
+		return 0
+	case unused(rollout.RoleStable) && weight < p.total && !p.aborted():
+		return p.total
 	}
 	return weight
 }

@@ -91,20 +91,22 @@ func TestAnOpenSubsetHidesNoOther(t *testing.T) {
 	assert.Equal(t, p.total, p.due())
 }
 
-// While a subset waits for clients to know where it points, its weight stays
-// where it is. Others are not raised to it.
+// While a subset waits for clients to know where it points, the weight of its
+// router stays where it is. Other routers, and other places of this one, are not
+// raised to it.
 func TestWhatASubsetWaitsForRaisesNoOther(t *testing.T) {
 	p := halfway("stable", "canary")
 	p.ro.Spec.Paused = true
 	waiting := &p.s.Routers[0].Observation
 	waiting.Settle = 3 * time.Second
 	waiting.Observed[0].Traffic.Destinations[0].Weight, waiting.Observed[0].Traffic.Destinations[1].Weight = 0, 100
-	require.Equal(t, []int32{0, 100}, []int32{p.due(), p.weight()})
+	require.Equal(t, []int32{0, 100}, []int32{p.due(), p.turning(p.s.Routers[0], p.due())})
 	other := p.s.Routers[0]
 	other.Observation.Observed = []rollout.Observed{{Traffic: rollout.Traffic{TotalWeight: 100, Destinations: []rollout.Destination{
 		{Role: rollout.RoleStable, Hash: "stable", Weight: 100}, {Role: rollout.RoleCanary, Hash: "canary"}}}}}
-	assert.False(t, p.mayRoute(other, p.weight()))
-	assert.True(t, p.mayRoute(p.s.Routers[0], p.weight()))
+	assert.Equal(t, int32(0), p.turning(other, p.due()), "another one has nothing to wait for")
+	assert.False(t, p.mayRoute(other, 100))
+	assert.True(t, p.mayRoute(p.s.Routers[0], 100))
 }
 
 // A weight that somebody edits into a subset, before clients know where it has just
@@ -119,9 +121,9 @@ func TestAnEditDoesNotOpenASubsetThatHasJustTurned(t *testing.T) {
 		p.ro.Status.Canary.Routers = []v1alpha1.RouterStatus{{Plugin: "r", Phase: v1alpha1.RouterActive, Intended: &v1alpha1.TrafficWeights{
 			Canary: v1alpha1.WeightDestination{PodTemplateHash: "canary"}, Stable: v1alpha1.WeightDestination{PodTemplateHash: "stable", Weight: 100}}}}
 		require.Equal(t, int32(50), p.due())
-		assert.Equal(t, asked, p.weight(), "%d", edited)
+		assert.Equal(t, asked, p.turning(p.s.Routers[0], p.due()), "%d", edited)
 		r.Settle = 0
-		assert.Equal(t, int32(50), p.weight(), "clients know")
+		assert.Equal(t, int32(50), p.turning(p.s.Routers[0], p.due()), "clients know")
 	}
 }
 

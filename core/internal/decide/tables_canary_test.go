@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -52,7 +53,7 @@ func TestGoal(t *testing.T) {
 	}
 	assert.Equal(t, int32(100), canaryOf(10, count{10, 10}, count{}, routing).goal(), "no steps")
 	assert.Equal(t, int32(100), canaryOf(10, count{10, 10}, count{}, routing, steps, fully).goal(), "promoted in full")
-	assert.Equal(t, int32(0), canaryOf(10, count{10, 10}, count{4, 4}, routing, steps, aborting).carry(40).weight(), "aborted")
+	assert.Equal(t, int32(0), canaryOf(10, count{10, 10}, count{4, 4}, routing, steps, aborting).carry(40).due(), "aborted")
 }
 
 // TestRoutedCanaryIsAtItsWeight: the new revision has its pods, those of the
@@ -160,14 +161,16 @@ func subsetsAt(p *planner, stable, canary string) {
 // say what it carries. With replicas 0 it stays: nobody is served.
 func TestADeadlineIsForWhatCarriesNothing(t *testing.T) {
 	for replicas, want := range map[int32]int{4: 1, 0: 0} {
-		for _, known := range []bool{true, false} {
+		for what, set := range map[string]func(*rollout.Router){
+			"it carries everything":             func(*rollout.Router) {},
+			"the router does not answer":        func(r *rollout.Router) { r.Problem = &rollout.Problem{Class: rollout.ProblemUnavailable} },
+			"nobody ever asked it for anything": func(r *rollout.Router) { r.Observation.Observed = nil },
+		} {
 			p := oldRevisionServes(replicas)
-			if !known {
-				p.s.Routers[0].Problem = &rollout.Problem{Class: rollout.ProblemUnavailable}
-			}
+			set(&p.s.Routers[0])
 			p.targets()
 			p.undelay()
-			assert.Len(t, p.undelayed, want, "%d replicas, traffic known: %t", replicas, known)
+			assert.Len(t, p.undelayed, want, "%d replicas, %s", replicas, what)
 		}
 	}
 	p := oldRevisionServes(4)
@@ -298,4 +301,35 @@ func TestAntiAffinity(t *testing.T) {
 		assert.Equal(t, tc.want, p.affinity(template), name+", blue-green")
 	}
 	assert.Len(t, usersAffinity.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution, 1, "the user's template is not touched")
+}
+
+// What a router that cannot be observed was asked for in another block need not be
+// in place in this one: asking for it again is a raise, and needs the pods.
+func TestAnotherBlockOfARouterThatCannotBeObservedIsARaise(t *testing.T) {
+	p := canaryOf(6, count{6, 6}, count{6, 2}, routing, at(weight(100))).carry(100)
+	r := &p.s.Routers[0]
+	assert.True(t, p.mayRoute(*r, 100), "it has acknowledged that")
+	r.Observation.Observed[0].Residue = true
+	assert.False(t, p.mayRoute(*r, 100))
+	assert.True(t, p.mayRoute(*r, 0))
+	r.Capabilities.Observe = true
+	assert.True(t, p.mayRoute(*r, 100), "it is there, beside something that is left over")
+}
+
+// A Service that a plan adopts brings its weight with it, from a route edited by
+// hand before: the pods for that stay.
+func TestPodsStayForAServiceThatIsJustAdopted(t *testing.T) {
+	for edited, want := range map[int32]int32{0: 0, 85: 4} {
+		p := canaryOf(4, count{4, 4}, count{4, 4}, routing, at(weight(0))).carry(0)
+		p.s.Services["c"].Spec.Selector = nil
+		left := p.s.Routers[0]
+		left.Plugin, left.Releasing = "left", true
+		left.Observation.Observed = []rollout.Observed{{Traffic: rollout.Traffic{TotalWeight: 100, Destinations: []rollout.Destination{
+			{Role: rollout.RoleStable, Service: "s", Weight: 100 - edited}, {Role: rollout.RoleCanary, Service: "c", Weight: edited}}}}}
+		p.s.Routers = append(p.s.Routers, left)
+		p.targets()
+		p.services()
+		require.Len(t, p.plan.Ops, 1)
+		assert.Equal(t, want, p.floor(p.newRS, 0), "%d", edited)
+	}
 }

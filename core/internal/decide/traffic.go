@@ -13,7 +13,7 @@ import (
 )
 
 // traffic decides the one weight all routers should carry now and asks those
-// that carry another one to change.
+// that carry another one to change. One whose subset has just turned follows later.
 func (p *planner) traffic() {
 	if p.s.TotalWeight() <= 0 {
 		return // nobody can say what a share of nothing is
@@ -21,12 +21,12 @@ func (p *planner) traffic() {
 	if len(p.active()) == 0 {
 		p.plan.Weights = nil
 	} else if !p.initial() && p.stableRS != nil && !p.misnamed() && !p.unnamed() && !p.crossed() {
-		weight := p.weight()
+		weight := p.due()
 		p.capped(weight)
 		for _, r := range p.active() {
 			if r.Known() && !r.Conflicts() {
 				p.explainTurns(r)
-				p.route(r, weight)
+				p.route(r, p.turning(r, weight))
 			}
 		}
 		p.acknowledge(weight)
@@ -34,11 +34,8 @@ func (p *planner) traffic() {
 	p.release()
 }
 
-// weight is the canary weight that is right for this position, capped to what
-// was acknowledged where the pods for more are missing.
-func (p *planner) weight() int32 { return p.turning(p.due()) }
-
-// due is that weight, wherever subsets point.
+// due is the canary weight that is right for this position, capped to what was
+// acknowledged where the pods for more are missing.
 func (p *planner) due() int32 {
 	switch {
 	case p.lagging():
@@ -195,7 +192,7 @@ func (p *planner) mayRoute(r rollout.Router, weight int32) bool {
 		w := at.Traffic.Weight(rollout.RoleCanary)
 		lowest, highest = min(lowest, w), max(highest, w)
 	}
-	if !r.Capabilities.Observe && r.Observation.Unsure() {
+	if unsure(r) {
 		lowest = 0 // it may be another block that was asked for this
 	}
 	if lowest < int64(weight) && (weight > p.due() || !p.mayRaise(weight)) {
@@ -381,7 +378,7 @@ func (p *planner) quiet() bool {
 	if len(p.active()) == 0 || p.initial() || p.stableRS == nil {
 		return true
 	}
-	return p.settled(p.weight())
+	return p.settled(p.due())
 }
 
 // idle reports that nothing points at the ReplicaSet: no weight on any place,

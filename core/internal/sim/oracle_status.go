@@ -115,7 +115,7 @@ func (w *World) judgeStep(before *v1alpha1.Rollout, step v1alpha1.CanaryStep, in
 	case step.SetHeaderRoute != nil, step.SetMirrorRoute != nil:
 		w.judgeRoutes(before, index)
 	case step.SetCanaryScale != nil:
-		if n, ok := w.asked(before, st.CurrentPodHash); ok && !w.enough(w.available(st.CurrentPodHash), min(n, int64(rollout.SpecReplicas(w.byHash(st.CurrentPodHash))))) {
+		if n, ok := w.asked(before, st.CurrentPodHash); ok && w.replicas() > 0 && !w.enough(w.available(st.CurrentPodHash), min(n, int64(rollout.SpecReplicas(w.byHash(st.CurrentPodHash))))) {
 			w.broken("S5", "step %d completes with %d of %d pods", index, w.available(st.CurrentPodHash), n)
 		}
 	case step.Pause != nil:
