@@ -2,6 +2,7 @@ package decide
 
 import (
 	"fmt"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 
@@ -123,7 +124,7 @@ func (p *planner) behindStableName() *appsv1.ReplicaSet {
 	switch {
 	case p.promoted() || p.want == 0:
 		return p.stableRS
-	case !p.aborted() && p.size[p.stableRS.Name] == 0:
+	case !p.aborted() && p.size[p.stableRS.Name] == 0, p.stranded(p.canary.StableService):
 		return p.newRS
 	case p.s.ServiceHash(p.canary.StableService) == p.hash && rollout.Available(p.stableRS) < rollout.Available(p.newRS):
 		return p.newRS
@@ -138,10 +139,21 @@ func (p *planner) behindCanaryName() *appsv1.ReplicaSet {
 		return p.newRS
 	}
 	at := p.s.ServiceHash(p.canary.CanaryService)
+	if p.stranded(p.canary.CanaryService) {
+		return p.newRS
+	}
 	if p.newRS == nil || p.aborted() || p.size[p.newRS.Name] == 0 || rollout.Available(p.newRS) == 0 && at != p.hash {
 		return p.stableRS
 	}
 	return p.newRS
+}
+
+// stranded reports that the name still selects a superseded revision while stable
+// has no pods to move it to. Its pods stay for the name; where maxSurge leaves no
+// room beside them and those of the new revision, stable would never get any.
+func (p *planner) stranded(name string) bool {
+	at := p.s.ByHash(p.s.ServiceHash(name))
+	return slices.Contains(p.others, at) && rollout.Available(p.stableRS) == 0 && rollout.Available(p.newRS) > 0
 }
 
 // scaleBasic writes the sizes. Nothing is lowered while it is not known what

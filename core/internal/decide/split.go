@@ -56,14 +56,22 @@ type bounds struct{ ceiling, floor int64 }
 
 // nextSplit is one move from what is there towards the ideal split: up as far
 // as the ceiling allows, then down as far as the floor does. Pods of other
-// revisions go first; until they have, nothing is taken from these two.
+// revisions go first; until they have, nothing is taken from these two but, where
+// no canary is wanted, those of its pods that serve nobody. Argo Rollouts keeps
+// these as well: with maxSurge 0, an abort of a revision that crashes and had
+// replaced another one never gets stable its pods back.
 func nextSplit(canary, stable pods, others int64, idealCanary, idealStable int64, b bounds) (toCanary, toStable int64) {
 	budget := b.ceiling - canary.count - stable.count - others
 	growing := idealCanary >= canary.count
 	stable.count, budget = raise(stable.count, idealStable, budget)
 	canary.count, _ = raise(canary.count, idealCanary, budget)
 	spare := canary.lowerable(!growing) + stable.lowerable(growing) - b.floor
-	if others > 0 || spare <= 0 {
+	switch {
+	case others > 0 && idealCanary == 0:
+		return min(canary.count, canary.available), stable.count
+	case others > 0:
+		return canary.count, stable.count
+	case spare <= 0:
 		return canary.count, stable.count
 	}
 	if growing {

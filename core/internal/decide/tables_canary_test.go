@@ -333,3 +333,18 @@ func TestPodsStayForAServiceThatIsJustAdopted(t *testing.T) {
 		assert.Equal(t, want, p.floor(p.newRS, 0), "%d", edited)
 	}
 }
+
+// A name on a superseded revision is moved to the new one while stable has no pods,
+// also after an abort: its pods would stay for it, and take the place of stable's.
+func TestNoNameWaitsForAStableRevisionThatHasNoRoom(t *testing.T) {
+	for stable, want := range map[int32]string{0: "canary", 1: "stable"} {
+		p := canaryOf(4, count{stable, stable}, count{3, 3}, within("0", "100%"), at(weight(50)), aborting).other(count{1, 1})
+		p.canary.StableService, p.canary.CanaryService = "s", "c"
+		for _, name := range []string{"s", "c"} {
+			p.s.Services[name] = &corev1.Service{Spec: corev1.ServiceSpec{Selector: map[string]string{v1alpha1.LabelPodTemplateHash: "other"}}}
+		}
+		p.targets()
+		assert.Equal(t, want, rollout.Hash(p.behindStableName()), "stable has %d pods", stable)
+		assert.Equal(t, want, rollout.Hash(p.behindCanaryName()), "stable has %d pods", stable)
+	}
+}

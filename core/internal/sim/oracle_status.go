@@ -58,7 +58,7 @@ func (w *World) judgePosition(before, after *v1alpha1.Rollout) {
 	case o.CurrentPodHash != n.CurrentPodHash || o.CurrentStepHash != n.CurrentStepHash:
 		rollback := n.StableRS == n.CurrentPodHash
 		if recent := w.recent(after) && to == end; rollback && to != end || !rollback && to != 0 && !recent {
-			w.failf("oracle S5: a reset goes to step %d of %d", to, end)
+			w.broken("S5", "a reset goes to step %d of %d", to, end)
 		}
 	case o.AbortedAt == nil && n.AbortedAt != nil, o.AbortedAt != nil && n.AbortedAt == nil && n.StableRS != n.CurrentPodHash:
 		if to != 0 && !(o.PromoteFull && to == end) {
@@ -71,7 +71,7 @@ func (w *World) judgePosition(before, after *v1alpha1.Rollout) {
 	case to == from+1:
 		w.judgeStep(before, canary.Steps[from], from)
 	default:
-		w.failf("oracle S5: the index moves from %d to %d", from, to)
+		w.broken("S5", "the index moves from %d to %d", from, to)
 	}
 }
 

@@ -149,6 +149,17 @@ var basicStories = []story{
 			w.Run(30 * time.Second)
 			w.Resume()
 		}},
+	{name: "basic-abort-superseded", about: "All pods are v2, not promoted yet, when v3 replaces it, crashes, and is aborted. No pod more than wanted may exist and one has to serve: the pods of v3 go though v2 still has one, which serves until v1 has pods again.",
+		play: func(w *sim.World) {
+			basic(w, []v1alpha1.CanaryStep{sim.SetWeight(100), sim.Pause(0)}, podBounds(0, 3), named)
+			w.Deploy("v2")
+			w.Until("every pod is v2", pausedAt(1))
+			w.Crash("v3")
+			w.Deploy("v3")
+			w.Until("three pods are v3", func(ro *v1alpha1.Rollout) bool { return ro.Status.UpdatedReplicas == 3 })
+			w.Abort()
+			w.Run(time.Minute)
+		}},
 	{name: "routing-removed", about: "At 50 % the Rollout loses its traffic routing: the router gives the route back before any pod goes.",
 		play: func(w *sim.World) {
 			atHalf(w)
