@@ -65,6 +65,39 @@ func (p *planner) intended(r rollout.Router, want rollout.Traffic) bool {
 		(r.Capabilities.Observe || slices.Equal(stored.IntendedRoutes, rollout.Contents(want.Managed)))
 }
 
+// counting reports that status still counts a settle time, of the traffic before:
+// it must not count for the traffic after, not even if this process dies between
+// the two writes.
+func (p *planner) counting(r rollout.Router) bool {
+	stored := p.noted(r)
+	return stored != nil && stored.SettledSince != nil
+}
+
+// misread: the write points a subset at the revision that status means already,
+// with another weight. Clients do not know that yet, and a process that found both
+// after this one died would take the weight for granted.
+func (p *planner) misread(r rollout.Router, want rollout.Traffic) bool {
+	return r.Subsets() && slices.ContainsFunc(want.Destinations, func(d rollout.Destination) bool {
+		if !d.Subset() {
+			return false
+		}
+		now, _ := r.Subset(d.Role)
+		return now != d.Hash && p.meant(r, d.Role, d.Hash) && !p.meant(r, d.Role, d.Hash, d.Weight)
+	})
+}
+
+// forget drops, before the subsets of a router are given back, where they were meant
+// to point: they will not when the spec names the router again. It reports that
+// status has yet to forget.
+func (p *planner) forget(r rollout.Router) bool {
+	stored, entry := p.stored(r), p.remembered(r)
+	if !r.Subsets() || stored == nil || stored.Intended == nil || p.givingBack(r) {
+		return false
+	}
+	entry.Intended, entry.IntendedRoutes, entry.Since = nil, nil, nil
+	return true
+}
+
 func sameWeights(a *v1alpha1.TrafficWeights, b v1alpha1.TrafficWeights) bool {
 	return a != nil && a.Canary == b.Canary && a.Stable == b.Stable && slices.Equal(a.Additional, b.Additional)
 }

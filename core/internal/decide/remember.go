@@ -91,14 +91,27 @@ func (p *planner) returned(r rollout.Router) *v1alpha1.RouterStatus {
 	return p.stored(r)
 }
 
+// noted is that entry where it is about the block as it is now, nil otherwise:
+// what another block was asked for, and since when it has settled, says nothing of
+// this one.
+func (p *planner) noted(r rollout.Router) *v1alpha1.RouterStatus {
+	if e := p.stored(r); e != nil && rollout.SameConfig(e.Config, r.Config) {
+		return e
+	}
+	return nil
+}
+
 func (p *planner) entry(r rollout.Router, stored *v1alpha1.RouterStatus) v1alpha1.RouterStatus {
 	entry := v1alpha1.RouterStatus{Plugin: r.Plugin, Config: r.Config, Phase: v1alpha1.RouterActive}
 	if stored != nil {
 		entry = *stored.DeepCopy()
 		if !rollout.SameConfig(stored.Config, r.Config) {
-			entry.Config = r.Config
+			entry.Config, entry.SettledSince = r.Config, nil
 			entry.Acknowledged, entry.AcknowledgedRoutes = nil, nil // it was another block that was acknowledged
 			entry.Unacknowledged, entry.UnacknowledgedRoutes = nil, nil
+			if r.Capabilities.Observe {
+				entry.Intended, entry.IntendedRoutes, entry.Since = nil, nil, nil // nor was this one asked for anything
+			}
 		}
 	}
 	entry.Holds = nil

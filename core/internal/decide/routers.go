@@ -215,13 +215,13 @@ func (p *planner) converged(r rollout.Router) bool {
 	if r.Observation.Settle == 0 {
 		return true
 	}
-	e := p.stored(r)
+	e := p.noted(r)
 	return e != nil && e.SettledSince != nil && !p.s.Now.Before(e.SettledSince.Add(r.Observation.Settle))
 }
 
 // clock notes since when the observation equals what is wanted.
 func (p *planner) clock(r rollout.Router, matches bool) {
-	entry, stored := p.remembered(r), p.stored(r)
+	entry, stored := p.remembered(r), p.noted(r)
 	if entry == nil {
 		return
 	}

@@ -111,7 +111,12 @@ func (p *planner) pointed(name string) bool {
 // which could not be given back to so old a revision. Its users go back to the
 // stable revision, which has every pod it should have.
 func (p *planner) strayed(name string, rs *appsv1.ReplicaSet) bool {
-	return name == p.canary.StableService && rs == p.stableRS && (!p.lagging() || p.unused(name)) && p.complement(rs, p.want) && p.want > 0
+	return name == p.canary.StableService && (!p.lagging() || p.unused(name)) && p.welcomes(rs)
+}
+
+// welcomes: the ReplicaSet is the stable one and has every pod it should have.
+func (p *planner) welcomes(rs *appsv1.ReplicaSet) bool {
+	return rs == p.stableRS && p.complement(rs, p.want) && p.want > 0
 }
 
 // unused: clients of no router of the spec are sent to the name.

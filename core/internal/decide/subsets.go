@@ -146,7 +146,8 @@ func (p *planner) unready(r rollout.Router, role rollout.Role, to *appsv1.Replic
 			What: fmt.Sprintf("the %s subset of router %s is pointed at ReplicaSet %s when %d pods are available, %d are", role, r.Plugin, to.Name, need, have)}
 	}
 	free := carries == 0 && (p.converged(r) || p.meant(r, role, rollout.Hash(to), 0))
-	if now == "" || free || role == rollout.RoleStable && p.deserted(r) {
+	back := !p.lagging() && p.welcomes(to) // as strayed says of a Service
+	if now == "" || free || role == rollout.RoleStable && (p.deserted(r) || back) {
 		return nil
 	}
 	return &rollout.Hold{Reason: rollout.HoldWaitingForTraffic, EndedBy: "its weight reaching 0",
@@ -179,9 +180,9 @@ func (p *planner) explainTurns(r rollout.Router) {
 
 // meant reports that status says already that the router is asked to give the
 // role this weight at this revision: the settle time before it has been waited
-// for, and is counted anew since.
-func (p *planner) meant(r rollout.Router, role rollout.Role, hash string, weight int32) bool {
-	e := p.stored(r)
+// for, and is counted anew since. Without a weight any is meant.
+func (p *planner) meant(r rollout.Router, role rollout.Role, hash string, weight ...int32) bool {
+	e := p.noted(r)
 	if e == nil || e.Intended == nil {
 		return false
 	}
@@ -189,7 +190,7 @@ func (p *planner) meant(r rollout.Router, role rollout.Role, hash string, weight
 	if role == rollout.RoleStable {
 		d = e.Intended.Stable
 	}
-	return d.PodTemplateHash == hash && d.Weight == weight
+	return d.PodTemplateHash == hash && (len(weight) == 0 || slices.Contains(weight, d.Weight))
 }
 
 // turning keeps weight from a subset of the router that has carried nothing until
@@ -197,18 +198,15 @@ func (p *planner) meant(r rollout.Router, role rollout.Role, hash string, weight
 // nobody has pointed it elsewhere since. A weight that somebody edited in
 // meanwhile is not one it has carried.
 func (p *planner) turning(r rollout.Router, weight int32) int32 {
-	hash, _ := r.Subset(rollout.RoleCanary)
+	hash, canary := r.Subset(rollout.RoleCanary)
+	_, stable := r.Subset(rollout.RoleStable)
 	if !r.Subsets() || p.converged(r) || p.meant(r, rollout.RoleCanary, hash, weight) {
 		return weight
 	}
-	unused := func(role rollout.Role) bool {
-		at, carries := r.Subset(role)
-		return carries == 0 || p.meant(r, role, at, 0)
-	}
 	switch {
-	case unused(rollout.RoleCanary) && weight > 0:
+	case (canary == 0 || p.meant(r, rollout.RoleCanary, hash, 0)) && weight > 0:
 		return 0
-	case unused(rollout.RoleStable) && weight < p.total && !p.aborted():
+	case stable == 0 && weight < p.total && !p.aborted():
 		return p.total
 	}
 	return weight
@@ -221,7 +219,7 @@ func (p *planner) justTurned(r rollout.Router, want []rollout.ManagedRoute) bool
 	if !r.Subsets() || carries > 0 || p.converged(r) {
 		return false
 	}
-	e := p.stored(r)
+	e := p.noted(r)
 	return e == nil || !slices.Equal(e.IntendedRoutes, rollout.Contents(want))
 }
 
@@ -257,7 +255,7 @@ func (p *planner) giveBack(r rollout.Router) {
 
 // givingBack reports that status says so already.
 func (p *planner) givingBack(r rollout.Router) bool {
-	e := p.stored(r)
+	e := p.noted(r)
 	if e == nil {
 		return false
 	}

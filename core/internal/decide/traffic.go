@@ -156,10 +156,7 @@ func (p *planner) route(r rollout.Router, weight int32) {
 	if !p.mayRoute(r, weight) {
 		return
 	}
-	// A settle time that counted for the traffic before must not count for the
-	// traffic after, not even if this process dies between the two writes.
-	counting := p.stored(r) != nil && p.stored(r).SettledSince != nil
-	if counting || !p.recorded(r) || p.needsIntent(r) && !p.intended(r, want) {
+	if p.counting(r) || !p.recorded(r) || p.needsIntent(r) && !p.intended(r, want) || p.misread(r, want) {
 		p.intend(r, want)
 		p.add(rollout.RecordIntent{Identity: rollout.Identity{OpID: "intent/" + rollout.OpID(r.Plugin)},
 			What: fmt.Sprintf("router %s, weight %d", r.Plugin, weight)})
@@ -336,16 +333,19 @@ func (p *planner) release() {
 		if _, carries := r.Subset(rollout.RoleCanary); (!r.Subsets() || carries > 0) && !p.mayReturn(r, 0) {
 			continue // leaving gives everything to the stable name
 		}
+		if name := p.canary.StableService; !r.Subsets() && name != "" && name == p.canary.CanaryService {
+			continue // all of it, and nothing: the spec is invalid, which says it all
+		}
 		if p.unrecorded() {
 			p.add(rollout.RecordIntent{Identity: rollout.Identity{OpID: "keep/" + opRelease(r)}, What: "what is kept when router " + r.Plugin + " is released"})
 			continue
 		}
-		if stored := p.stored(r); p.needsIntent(r) && (stored == nil || stored.Phase != v1alpha1.RouterReleasing) {
-			p.add(rollout.RecordIntent{Identity: rollout.Identity{OpID: "intent/" + opRelease(r)}, What: "router " + r.Plugin + " is released"})
-			continue
-		}
 		if opened(r) && !p.givingBack(r) {
 			p.giveBack(r)
+			continue
+		}
+		if stored := p.stored(r); p.forget(r) || p.counting(r) || p.needsIntent(r) && (stored == nil || stored.Phase != v1alpha1.RouterReleasing) {
+			p.add(rollout.RecordIntent{Identity: rollout.Identity{OpID: "intent/" + opRelease(r)}, What: "router " + r.Plugin + " is released"})
 			continue
 		}
 		p.add(rollout.ReleaseTraffic{

@@ -40,8 +40,9 @@ func (c *checker) turns(o rollout.RouteTraffic) {
 			continue
 		}
 		dead := d.Role == rollout.RoleStable && rollout.Available(c.s.ByHash(from)) == 0
-		if dead {
-			continue
+		back := d.Role == rollout.RoleStable && d.Hash == c.s.Rollout.Status.StableRS && int64(rollout.Available(to)) >= c.want
+		if dead || back {
+			continue // as for a Service
 		}
 		if carries > 0 {
 			c.broken("I6", o, "the %s subset is pointed elsewhere while it carries weight %d", d.Role, carries)

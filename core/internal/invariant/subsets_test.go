@@ -55,12 +55,26 @@ func TestSubsetRulesCanBreak(t *testing.T) {
 				sc.betweenSubsets(subsets("", "", 0), subsets("old", "old", 0))
 			},
 			func(sc *scene) { sc.betweenSubsets(subsets("", "", 0), subsets("old", "old", 0)) }},
-		"a stable one whose pods serve": {"I6",
+		"a stable one that leaves pods which serve for too few": {"I6",
+			func(sc *scene) {
+				sc.pods("older", 1, 1)
+				sc.pods("old", 4, 3)
+				sc.betweenSubsets(subsets("older", "old", 0), subsets("old", "old", 0))
+			},
 			func(sc *scene) {
 				sc.pods("older", 1, 1)
 				sc.betweenSubsets(subsets("older", "old", 0), subsets("old", "old", 0))
+			}},
+		"a stable one that leaves no pods": {"I6",
+			func(sc *scene) {
+				sc.pods("older", 1, 1)
+				sc.pods("old", 4, 3)
+				sc.betweenSubsets(subsets("older", "old", 0), subsets("old", "old", 0))
 			},
-			func(sc *scene) { sc.betweenSubsets(subsets("older", "old", 0), subsets("old", "old", 0)) }},
+			func(sc *scene) {
+				sc.pods("old", 4, 3)
+				sc.betweenSubsets(subsets("older", "old", 0), subsets("old", "old", 0))
+			}},
 		"a weight without the pods for it": {"I2",
 			func(sc *scene) { sc.betweenSubsets(subsets("old", "new", 50), subsets("old", "new", 75)) },
 			func(sc *scene) {

@@ -47,11 +47,11 @@ func Remember(ro *v1alpha1.Rollout, block Block) Observation {
 		routes  []string
 	}{{"acknowledged", acknowledged, routes}, {"intended", asked, askedRoutes}} {
 		if at.weights != nil {
-			o.Observed = append(o.Observed, Observed{Place: at.place, Traffic: trafficOf(*at.weights, at.routes, total), Residue: unsure})
+			o.Observed = append(o.Observed, Observed{Place: at.place, Traffic: trafficOf(ro, *at.weights, at.routes, total), Residue: unsure})
 		}
 	}
 	for _, weights := range unanswered {
-		o.Observed = append(o.Observed, Observed{Place: "unacknowledged", Traffic: trafficOf(weights, unansweredRoutes, total), Residue: unsure})
+		o.Observed = append(o.Observed, Observed{Place: "unacknowledged", Traffic: trafficOf(ro, weights, unansweredRoutes, total), Residue: unsure})
 	}
 	if acknowledged != nil && acknowledged.Verified != nil {
 		o.Convergence = ConvergenceDone
@@ -76,11 +76,16 @@ func remembered(ro *v1alpha1.Rollout, block Block) *v1alpha1.RouterStatus {
 	return nil
 }
 
-func trafficOf(w v1alpha1.TrafficWeights, routes []string, total int32) Traffic {
+// trafficOf is what status says in the roles that the names have now, like those of
+// a router that observes: they may have changed places since.
+func trafficOf(ro *v1alpha1.Rollout, w v1alpha1.TrafficWeights, routes []string, total int32) Traffic {
 	t := Traffic{TotalWeight: total, Destinations: []Destination{
 		{Role: RoleStable, Service: w.Stable.ServiceName, Weight: w.Stable.Weight},
 		{Role: RoleCanary, Service: w.Canary.ServiceName, Weight: w.Canary.Weight},
 	}}
+	if stable, canary := Services(ro); stable != canary && w.Stable.ServiceName == canary && w.Canary.ServiceName == stable {
+		t.Destinations[0].Role, t.Destinations[1].Role = RoleCanary, RoleStable
+	}
 	for _, d := range w.Additional {
 		t.Destinations = append(t.Destinations, Destination{Role: RoleExperiment, Service: d.ServiceName, Weight: d.Weight})
 	}

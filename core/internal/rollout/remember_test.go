@@ -36,3 +36,19 @@ func TestARouterThatWasJustAddedIsNotBelieved(t *testing.T) {
 	ro.Status.Canary.Routers = []v1alpha1.RouterStatus{{Plugin: "other", Phase: v1alpha1.RouterReleasing}}
 	assert.True(t, rollout.Remember(ro, block).Unsure())
 }
+
+// What a router acknowledged is told in the roles that its Services have now: they
+// may have changed places in the spec since.
+func TestAMemoryIsOfNames(t *testing.T) {
+	ro := &v1alpha1.Rollout{}
+	ro.Spec.Strategy.Canary = &v1alpha1.CanaryStrategy{StableService: "a", CanaryService: "b"}
+	ro.Status.Canary.Routers = []v1alpha1.RouterStatus{{Plugin: "r", Phase: v1alpha1.RouterActive, Acknowledged: &v1alpha1.TrafficWeights{
+		Stable: v1alpha1.WeightDestination{ServiceName: "a", Weight: 80}, Canary: v1alpha1.WeightDestination{ServiceName: "b", Weight: 20}}}}
+	canary := func() int64 {
+		return rollout.Remember(ro, rollout.Block{Plugin: "r"}).Observed[0].Traffic.Weight(rollout.RoleCanary)
+	}
+	assert.Equal(t, int64(20), canary())
+	c := ro.Spec.Strategy.Canary
+	c.StableService, c.CanaryService = c.CanaryService, c.StableService
+	assert.Equal(t, int64(80), canary())
+}

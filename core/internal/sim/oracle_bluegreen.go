@@ -172,12 +172,6 @@ func (w *World) judgeServed(before *v1alpha1.Rollout) {
 // judgeBlueGreen is S5 and S17 for a blue-green status.
 func (w *World) judgeBlueGreen(before, after *v1alpha1.Rollout) {
 	o, n := before.Status, after.Status
-	if o.CurrentPodHash != n.CurrentPodHash {
-		w.watch.returning = w.leaving(n.CurrentPodHash, o.StableRS)
-	}
-	if n.Abort {
-		w.watch.returning = false
-	}
 	if !o.BlueGreen.ScaleUpPreviewCheckPoint && n.BlueGreen.ScaleUpPreviewCheckPoint {
 		w.judgePreview(before, "the preview grows")
 	}

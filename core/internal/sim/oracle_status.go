@@ -21,6 +21,10 @@ func (w *World) judgeStatus(before, after *v1alpha1.Rollout) {
 	if len(n.PauseConditions) > len(o.PauseConditions) {
 		w.watch.resumed = false
 	}
+	if o.CurrentPodHash != n.CurrentPodHash {
+		w.watch.returning = w.leaving(n.CurrentPodHash, o.StableRS)
+	}
+	w.watch.returning = w.watch.returning && !n.Abort
 	w.lose(o, n)
 	w.judgePosition(before, after)
 	w.judgeForm(before, after)

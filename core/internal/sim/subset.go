@@ -142,7 +142,7 @@ func (w *World) judgeSubsets(route string, before, after Place) {
 			continue
 		}
 		carries := w.subsetCarries(route, name, before)
-		dead := name == SubsetStable && w.available(from) == 0
+		dead := name == SubsetStable && (w.available(from) == 0 || to == w.Rollout().Status.StableRS && w.available(to) >= w.replicas())
 		switch have := w.available(to); {
 		case to == "": // given back
 		case have == 0:

@@ -1,0 +1,117 @@
+package decide
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/rollout"
+)
+
+// longAgo is an entry that was asked for this at the canary's subset, and whose
+// settle time has passed.
+func longAgo(p *planner, weight int32) v1alpha1.RouterStatus {
+	since := metav1.NewTime(p.s.Now.Add(-time.Hour))
+	return v1alpha1.RouterStatus{Plugin: "r", Phase: v1alpha1.RouterActive, Since: &since, SettledSince: &since, Intended: &v1alpha1.TrafficWeights{
+		Canary: v1alpha1.WeightDestination{PodTemplateHash: "canary", Weight: weight},
+		Stable: v1alpha1.WeightDestination{PodTemplateHash: "stable", Weight: p.total - weight}}}
+}
+
+func onlyOp[T rollout.Op](t *testing.T, p *planner) {
+	t.Helper()
+	require.Len(t, p.plan.Ops, 1)
+	assert.IsType(t, *new(T), p.plan.Ops[0])
+}
+
+// A plugin whose block names something else now has been asked for nothing there:
+// neither what it was asked for in the other one nor its settle time counts.
+func TestAnotherBlockHasAMemoryOfItsOwn(t *testing.T) {
+	p := halfway("stable", "canary")
+	r := &p.s.Routers[0]
+	r.Capabilities.Observe, r.Observation.Settle = true, 3*time.Second
+	entry := longAgo(p, 0)
+	entry.Config = json.RawMessage(`{"route":"a"}`)
+	p.ro.Status.Canary.Routers = []v1alpha1.RouterStatus{entry}
+	r.Config = entry.Config
+	assert.True(t, p.converged(*r))
+	assert.True(t, p.meant(*r, rollout.RoleCanary, "canary", 0))
+	r.Config = json.RawMessage(`{"route":"b"}`)
+	assert.False(t, p.converged(*r))
+	assert.False(t, p.meant(*r, rollout.RoleCanary, "canary", 0))
+	now := p.entry(*r, &entry)
+	assert.Nil(t, now.Intended)
+	assert.Nil(t, now.SettledSince)
+}
+
+// Somebody points the subsets elsewhere after status has said that the weight goes
+// back: pointing them again comes with a status that says what they carry. A process
+// that dies after the write would take the weight for one that clients wait for.
+func TestStatusIsRightBeforeASubsetIsPointed(t *testing.T) {
+	p := halfway("", "")
+	r := &p.s.Routers[0]
+	r.Capabilities.Observe = true
+	entry := longAgo(p, 0)
+	entry.SettledSince = nil
+	p.ro.Status.Canary.Routers = []v1alpha1.RouterStatus{entry}
+	r.Observation.Observed[0].Traffic.Destinations[0].Weight, r.Observation.Observed[0].Traffic.Destinations[1].Weight = 0, 100
+	p.s.Services = nil
+	p.remember()
+	p.route(*r, 100)
+	onlyOp[rollout.RecordIntent](t, p)
+
+	p.ro.Status.Canary.Routers = p.plan.Routers
+	p.plan = &rollout.Plan{}
+	p.remember()
+	p.route(*r, 100)
+	onlyOp[rollout.RouteTraffic](t, p)
+}
+
+// A router is given back when status counts no settle time of the traffic before,
+// and no longer says where its subsets are meant to point.
+func TestStatusForgetsARouterBeforeItIsGivenBack(t *testing.T) {
+	p := halfway("stable", "canary")
+	r := &p.s.Routers[0]
+	r.Releasing, r.Observation.Settle = true, 3*time.Second
+	entry := longAgo(p, 0)
+	entry.Phase = v1alpha1.RouterReleasing
+	p.ro.Status.Canary.Routers = []v1alpha1.RouterStatus{entry}
+	p.remember()
+	p.release()
+	onlyOp[rollout.RecordIntent](t, p)
+	assert.Nil(t, p.plan.Routers[0].SettledSince)
+	assert.Nil(t, p.plan.Routers[0].Intended)
+
+	p.ro.Status.Canary.Routers = p.plan.Routers
+	p.plan = &rollout.Plan{}
+	p.remember()
+	p.release()
+	onlyOp[rollout.ReleaseTraffic](t, p)
+}
+
+// One Service for both roles cannot be given everything and nothing.
+func TestNothingIsGivenBackToOneServiceForBoth(t *testing.T) {
+	for name, asked := range map[string]int{"c": 1, "s": 0} {
+		p := canaryOf(4, count{4, 4}, count{4, 4}, routing, at(weight(50))).carry(50)
+		p.canary.CanaryService = name
+		p.s.Routers[0].Releasing = true
+		p.ro.Status.Canary.Routers = []v1alpha1.RouterStatus{{Plugin: "r", Phase: v1alpha1.RouterReleasing}}
+		p.remember()
+		p.release()
+		assert.Len(t, p.plan.Ops, asked, name)
+	}
+}
+
+// The stable subset may return to the stable revision from a superseded one, with
+// what it carries, when that has every pod; like the stable Service.
+func TestAStrayedStableSubsetReturns(t *testing.T) {
+	for available, returns := range map[int32]bool{4: true, 3: false} {
+		p := canaryOf(4, count{4, available}, count{4, 4}, routing, at(weight(50))).other(count{2, 2}).carry(0)
+		subsetsAt(p, "other", "canary")
+		assert.Equal(t, returns, p.unready(p.s.Routers[0], rollout.RoleStable, p.stableRS) == nil, "%d pods", available)
+	}
+}
