@@ -86,18 +86,6 @@ func (p *planner) misread(r rollout.Router, want rollout.Traffic) bool {
 	})
 }
 
-// forget drops, before the subsets of a router are given back, where they were meant
-// to point: they will not when the spec names the router again. It reports that
-// status has yet to forget.
-func (p *planner) forget(r rollout.Router) bool {
-	stored, entry := p.stored(r), p.remembered(r)
-	if !r.Subsets() || stored == nil || stored.Intended == nil || p.givingBack(r) {
-		return false
-	}
-	entry.Intended, entry.IntendedRoutes, entry.Since = nil, nil, nil
-	return true
-}
-
 func sameWeights(a *v1alpha1.TrafficWeights, b v1alpha1.TrafficWeights) bool {
 	return a != nil && a.Canary == b.Canary && a.Stable == b.Stable && slices.Equal(a.Additional, b.Additional)
 }

@@ -115,3 +115,31 @@ func TestAStrayedStableSubsetReturns(t *testing.T) {
 		assert.Equal(t, returns, p.unready(p.s.Routers[0], rollout.RoleStable, p.stableRS) == nil, "%d pods", available)
 	}
 }
+
+// A router that leaves gives everything to the stable name: not while that still
+// leads to the revision before the promotion.
+func TestNothingIsGivenBackToANameThatHasYetToMove(t *testing.T) {
+	for stable, asked := range map[string]int{"stable": 1, "other": 0} {
+		p := canaryOf(4, count{4, 4}, count{4, 4}, routing, at(weight(50))).other(count{4, 4}).carry(100)
+		p.s.Services["s"].Spec.Selector[v1alpha1.LabelPodTemplateHash] = stable
+		p.s.Services["c"].Spec.Selector[v1alpha1.LabelPodTemplateHash] = "stable"
+		left := p.s.Routers[0]
+		left.Plugin, left.Releasing = "left", true
+		active := canaryOf(4, count{}, count{}, routing).carry(p.due()).s.Routers[0]
+		p.s.Routers = []rollout.Router{active, left}
+		p.ro.Status.Canary.Routers = []v1alpha1.RouterStatus{{Plugin: "r", Phase: v1alpha1.RouterActive}, {Plugin: "left", Phase: v1alpha1.RouterReleasing}}
+		p.remember()
+		p.release()
+		assert.Len(t, p.plan.Ops, asked, stable)
+	}
+}
+
+// With dynamicStableScale stable has every pod until its name leads there: it comes
+// back to no fewer.
+func TestStableIsWholeWhileItsNameIsElsewhere(t *testing.T) {
+	for name, want := range map[string]int32{"stable": 2, "canary": 4} {
+		p := canaryOf(4, count{2, 2}, count{2, 2}, dynamic, at(weight(50))).carry(50)
+		p.s.Services["s"].Spec.Selector[v1alpha1.LabelPodTemplateHash] = name
+		assert.Equal(t, want, p.stableTarget(), name)
+	}
+}

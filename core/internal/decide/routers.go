@@ -102,47 +102,6 @@ func (p *planner) problem(r rollout.Router) {
 	}
 }
 
-// released reports that a releasing router has left nothing behind, in no data
-// plane either.
-//
-// Its config was valid when it was stored, so Invalid means that what it
-// refers to has been deleted: nothing is left.
-func (p *planner) released(r rollout.Router) bool {
-	if r.Problem != nil && r.Problem.Class == rollout.ProblemInvalid {
-		return true
-	}
-	return r.Problem == nil && p.gaveBack(r) && p.converged(r)
-}
-
-// leaving reports that some router has yet to give all it routes to the stable
-// name, which takes all pods.
-func (p *planner) leaving() bool {
-	for _, r := range p.s.Routers {
-		if r.Releasing && !p.released(r) {
-			return true
-		}
-	}
-	return false
-}
-
-// empty reports that the objects of a releasing router are as if it had never
-// been there. Where the Services have exchanged their names since it was asked,
-// what it calls the canary's is the one that everything is given back to.
-func (p *planner) empty(r rollout.Router) bool {
-	for _, at := range r.Observation.Observed {
-		from := rollout.RoleCanary
-		if slices.ContainsFunc(at.Traffic.Destinations, func(d rollout.Destination) bool {
-			return d.Role == rollout.RoleCanary && d.Service != "" && d.Service == p.canary.StableService
-		}) {
-			from = rollout.RoleStable
-		}
-		if at.Residue || at.Traffic.Weight(from) > 0 || len(at.Traffic.Managed) > 0 {
-			return false
-		}
-	}
-	return true
-}
-
 // active are the routers of the spec.
 func (p *planner) active() []rollout.Router {
 	var out []rollout.Router

@@ -55,9 +55,10 @@ func (p *planner) needed(weight int32) int32 {
 func (p *planner) dynamic() bool { return p.canary.DynamicStableScale && p.routed() }
 
 // stableTarget is spec.replicas, or with dynamicStableScale the pods for the
-// traffic that stable has, or will have: everything while its name lags.
+// traffic that stable has, or will have: everything until its name leads there.
 func (p *planner) stableTarget() int32 {
-	if !p.dynamic() || !p.moving() || p.lagging() {
+	at := p.behind(rollout.RoleStable, p.stable)
+	if !p.dynamic() || !p.moving() || at != "" && at != p.stable {
 		return p.want
 	}
 	share := p.podsFor(p.share(p.stable))

@@ -2,8 +2,6 @@ package decide
 
 import (
 	"fmt"
-	"hash/fnv"
-	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -311,63 +309,6 @@ func (p *planner) unreported() bool {
 		}
 	}
 	return false
-}
-
-// release asks routers that the spec no longer names to leave, after those it
-// names carry the traffic.
-func (p *planner) release() {
-	for _, r := range p.s.Routers {
-		if !r.Releasing || r.Problem != nil || p.gaveBack(r) || p.remembered(r) == nil || p.unnamed() {
-			continue
-		}
-		if !p.quiet() {
-			p.hold(rollout.Hold{Reason: rollout.HoldWaitingForTraffic, What: "router " + r.Plugin + " is released after the others have converged",
-				EndedBy: "the other routers converging"})
-			continue
-		}
-		if opened(r) && !p.converged(r) && !p.givingBack(r) {
-			p.hold(rollout.Hold{Reason: rollout.HoldWaitingForTraffic, What: "router " + r.Plugin + " gives its weight back when clients know that its stable subset reaches every pod",
-				EndedBy: "the data plane following"})
-			continue
-		}
-		if _, carries := r.Subset(rollout.RoleCanary); (!r.Subsets() || carries > 0) && !p.mayReturn(r, 0) {
-			continue // leaving gives everything to the stable name
-		}
-		if name := p.canary.StableService; !r.Subsets() && name != "" && name == p.canary.CanaryService {
-			continue // all of it, and nothing: the spec is invalid, which says it all
-		}
-		if p.unrecorded() {
-			p.add(rollout.RecordIntent{Identity: rollout.Identity{OpID: "keep/" + opRelease(r)}, What: "what is kept when router " + r.Plugin + " is released"})
-			continue
-		}
-		if opened(r) && !p.givingBack(r) {
-			p.giveBack(r)
-			continue
-		}
-		if stored := p.stored(r); p.forget(r) || p.counting(r) || p.needsIntent(r) && (stored == nil || stored.Phase != v1alpha1.RouterReleasing) {
-			p.add(rollout.RecordIntent{Identity: rollout.Identity{OpID: "intent/" + opRelease(r)}, What: "router " + r.Plugin + " is released"})
-			continue
-		}
-		p.add(rollout.ReleaseTraffic{
-			Identity: rollout.Identity{OpID: opRelease(r)},
-			Router:   r,
-			Release: rollout.Release{TotalWeight: p.total, ManagedNames: p.remembered(r).ManagedRoutes,
-				StableService: p.canary.StableService, CanaryService: p.canary.CanaryService},
-		})
-	}
-}
-
-// unrecorded reports that status does not say yet all that the routers of the
-// spec claim, and with that what a release leaves to them.
-func (p *planner) unrecorded() bool {
-	return slices.ContainsFunc(p.active(), func(r rollout.Router) bool { return r.Problem == nil && !p.recorded(r) })
-}
-
-// opRelease tells apart what one plugin leaves after several edits of its block.
-func opRelease(r rollout.Router) rollout.OpID {
-	h := fnv.New32a()
-	_, _ = h.Write(r.Config)
-	return rollout.OpID(fmt.Sprintf("release/%s/%08x", r.Plugin, h.Sum32()))
 }
 
 // quiet reports that traffic is known, is what it should be, and has settled.

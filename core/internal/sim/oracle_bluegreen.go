@@ -69,7 +69,9 @@ func delaysOf(ro *v1alpha1.Rollout) delays {
 	}
 	if c := ro.Spec.Strategy.Canary; c != nil {
 		d.old, d.limited = c.ScaleDownDelay(), c.ScaleDownDelayRevisionLimit != nil
-		d.abort, d.never = c.AbortScaleDownDelay()
+		if c.TrafficRouting != nil { // else pods go as those of stable come
+			d.abort, d.never = c.AbortScaleDownDelay()
+		}
 	}
 	return d
 }
