@@ -35,5 +35,14 @@ func logger(level, format string, to io.Writer) (logr.Logger, error) {
 		return logr.Logger{}, fmt.Errorf("--logformat %q: give json or text", format)
 	}
 	core := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(to)), least)
-	return zapr.NewLogger(zap.New(core)), nil
+	return zapr.NewLogger(zap.New(lazy{core})), nil
+}
+
+// lazy encodes the values of a logger when it is used: each pass has one of its
+// own, and most passes say nothing.
+type lazy struct{ zapcore.Core }
+
+// With implements zapcore.Core.
+func (l lazy) With(fields []zapcore.Field) zapcore.Core {
+	return lazy{zapcore.NewLazyWith(l.Core, fields)}
 }

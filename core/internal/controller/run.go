@@ -114,6 +114,10 @@ func (o Options) checked() (Options, error) {
 func (o Options) client() *rest.Config {
 	cfg := rest.CopyConfig(o.Rest)
 	cfg.QPS, cfg.RateLimiter = -1, nil
+	// The API server would compress each watch event for itself, and this process
+	// take each apart: a tenth of what an update costs the two together, for less
+	// traffic on a way that is short.
+	cfg.DisableCompression = true
 	if o.QPS > 0 {
 		burst := o.Burst
 		if burst == 0 {

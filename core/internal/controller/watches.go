@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/observe"
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 )
 
@@ -69,7 +70,7 @@ func watchRollouts(mgr ctrl.Manager, r *Rollouts, bell *doorbell, threads int) e
 	}
 	return b.Named("rollout").
 		For(&v1alpha1.Rollout{}, builder.WithPredicates(announced(r), first.learns())).
-		Owns(&appsv1.ReplicaSet{}).
+		Owns(&appsv1.ReplicaSet{}, builder.WithPredicates(answered(r.Observer.Written))).
 		Owns(&v1alpha1.AnalysisRun{}, builder.WithPredicates(phaseChanged())).
 		Owns(&v1alpha1.Experiment{}, builder.WithPredicates(experimentChanged())).
 		Watches(&corev1.Service{}, naming(reader, serviceIndex, func(o client.Object) string { return o.GetName() }),
@@ -197,6 +198,15 @@ func announced(r *Rollouts) predicate.Predicate {
 				"Rollout resource added to informer: "+ro.Namespace+"/"+ro.Name)
 		}
 		return true
+	}}
+}
+
+// answered leaves out the event of our own change to the spec of a ReplicaSet: its
+// controller answers each with a status of its own (observedGeneration), and until
+// then a pass has nothing to go by. It is every sixth pass of an update.
+func answered(written *observe.Written) predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		return e.ObjectOld.GetGeneration() == e.ObjectNew.GetGeneration() || !written.Own("ReplicaSet", e.ObjectNew)
 	}}
 }
 

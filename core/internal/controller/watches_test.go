@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -19,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
+	"github.com/sluice-rollouts/sluice/core/internal/observe"
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 )
 
@@ -148,6 +150,30 @@ func TestARetryKeepsThePlannedWake(t *testing.T) {
 	assert.Equal(t, planned, soonest(planned, 20*time.Second))
 	assert.Equal(t, time.Second, soonest(planned, time.Second).RequeueAfter)
 	assert.Equal(t, time.Second, soonest(ctrl.Result{}, time.Second).RequeueAfter)
+}
+
+// The change of a ReplicaSet's spec that we made ourselves is answered by its
+// controller; until then nothing is new. Everything else is.
+func TestOurOwnChangeOfAReplicaSetAsksForNoPass(t *testing.T) {
+	written := &observe.Written{}
+	at := func(generation int64, version string) *appsv1.ReplicaSet {
+		return &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{UID: "u", Generation: generation, ResourceVersion: version}}
+	}
+	written.Wrote("ReplicaSet", at(2, "20"))
+	for name, tc := range map[string]struct {
+		was, is *appsv1.ReplicaSet
+		passes  bool
+	}{
+		"our change of its spec":         {at(1, "10"), at(2, "20"), false},
+		"somebody else's":                {at(1, "10"), at(2, "15"), true},
+		"our change of its annotations":  {at(2, "10"), at(2, "20"), true},
+		"the answer":                     {at(2, "20"), at(2, "21"), true},
+		"somebody else's before it came": {at(1, "10"), at(3, "22"), true},
+	} {
+		assert.Equal(t, tc.passes, answered(written).Update(event.UpdateEvent{ObjectOld: tc.was, ObjectNew: tc.is}), name)
+	}
+	assert.False(t, written.Behind("ReplicaSet", at(2, "20")), "a pass has seen it")
+	assert.True(t, answered(written).Update(event.UpdateEvent{ObjectOld: at(1, "10"), ObjectNew: at(2, "20")}))
 }
 
 // A status that may wait is kept back for as long as record says, counted from

@@ -84,7 +84,7 @@ func TestStatusForgetsARouterBeforeItIsGivenBack(t *testing.T) {
 	p.release()
 	onlyOp[rollout.RecordIntent](t, p)
 	assert.Nil(t, p.plan.Routers[0].SettledSince)
-	assert.Nil(t, p.plan.Routers[0].Intended)
+	assert.Nil(t, rollout.Asked(p.plan.Routers[0]))
 
 	p.ro.Status.Canary.Routers = p.plan.Routers
 	p.plan = &rollout.Plan{}

@@ -63,10 +63,10 @@ func (p *planner) release() {
 // status has yet to forget.
 func (p *planner) forget(r rollout.Router) bool {
 	stored, entry := p.stored(r), p.remembered(r)
-	if !r.Subsets() || stored == nil || stored.Intended == nil || p.givingBack(r) {
+	if !r.Subsets() || stored == nil || rollout.Asked(*stored) == nil || p.givingBack(r) {
 		return false
 	}
-	entry.Intended, entry.IntendedRoutes, entry.Since = nil, nil, nil
+	entry.Since = nil // it was never asked for what Intended says, which still tells the total
 	return true
 }
 

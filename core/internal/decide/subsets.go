@@ -183,7 +183,7 @@ func (p *planner) explainTurns(r rollout.Router) {
 // for, and is counted anew since. Without a weight any is meant.
 func (p *planner) meant(r rollout.Router, role rollout.Role, hash string, weight ...int32) bool {
 	e := p.noted(r)
-	if e == nil || e.Intended == nil {
+	if e == nil || rollout.Asked(*e) == nil {
 		return false
 	}
 	d := e.Intended.Canary

@@ -118,7 +118,7 @@ func TestAnEditDoesNotOpenASubsetThatHasJustTurned(t *testing.T) {
 		r := &p.s.Routers[0].Observation
 		r.Settle = 3 * time.Second
 		r.Observed[0].Traffic.Destinations[0].Weight, r.Observed[0].Traffic.Destinations[1].Weight = 100-edited, edited
-		p.ro.Status.Canary.Routers = []v1alpha1.RouterStatus{{Plugin: "r", Phase: v1alpha1.RouterActive, Intended: &v1alpha1.TrafficWeights{
+		p.ro.Status.Canary.Routers = []v1alpha1.RouterStatus{{Plugin: "r", Phase: v1alpha1.RouterActive, Since: &metav1.Time{}, Intended: &v1alpha1.TrafficWeights{
 			Canary: v1alpha1.WeightDestination{PodTemplateHash: "canary"}, Stable: v1alpha1.WeightDestination{PodTemplateHash: "stable", Weight: 100}}}}
 		require.Equal(t, int32(50), p.due())
 		assert.Equal(t, asked, p.turning(p.s.Routers[0], p.due()), "%d", edited)

@@ -78,6 +78,16 @@ func (w *Written) Behind(kind string, cached metav1.Object) bool {
 	return false
 }
 
+// Own reports whether the object is as this process's last write left it, and no
+// pass has seen it since: false is no promise that somebody else wrote it.
+func (w *Written) Own(kind string, obj metav1.Object) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	last, ok := w.last[writtenKey{kind, obj.GetUID()}]
+	have, err := strconv.ParseUint(obj.GetResourceVersion(), 10, 64)
+	return ok && err == nil && have == last
+}
+
 // Unseen reports whether an object this process created for the owner is
 // missing in the listing. Each is asked for once it was seen, so a later
 // deletion by somebody else is not taken for a stale cache.
