@@ -29,9 +29,11 @@ func (p *planner) cleanup() {
 }
 
 // drainAborted gives the pods of an aborted revision a deadline once stable
-// serves everything. A delay of 0 keeps them for ever.
+// serves everything, and status tells of the abort: with a retry that came first,
+// the deadline would be that of a revision which returns within its delay, and
+// users would be sent there without a pause. A delay of 0 keeps them for ever.
 func (p *planner) drainAborted() {
-	if !p.aborted() || p.newRS == nil || p.initial() || rollout.SpecReplicas(p.newRS) == 0 {
+	if !p.aborted() || p.ro.Status.AbortedAt == nil || p.newRS == nil || p.initial() || rollout.SpecReplicas(p.newRS) == 0 {
 		return
 	}
 	if p.dynamic() && p.canary.AbortScaleDownDelaySeconds == nil {

@@ -143,3 +143,17 @@ func TestStableIsWholeWhileItsNameIsElsewhere(t *testing.T) {
 		assert.Equal(t, want, p.stableTarget(), name)
 	}
 }
+
+// An abort that a retry took back before status told of it leaves no deadline: with
+// one, a blue-green revision would be one that returns, which needs no pause.
+func TestADeadlineFollowsAnAbortThatStatusTellsOf(t *testing.T) {
+	for told, ops := range map[bool]int{true: 1, false: 0} {
+		p := canaryOf(4, count{4, 4}, count{2, 2}, routing, at(weight(50)), aborting).carry(0)
+		p.s.Services["c"].Spec.Selector[v1alpha1.LabelPodTemplateHash] = "stable"
+		if told {
+			p.ro.Status.AbortedAt = &metav1.Time{}
+		}
+		p.drainAborted()
+		assert.Len(t, p.plan.Ops, ops, "status tells of it: %t", told)
+	}
+}
