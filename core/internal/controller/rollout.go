@@ -43,9 +43,10 @@ type Rollouts struct {
 // Reconcile makes one pass over one Rollout.
 func (r *Rollouts) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var ro v1alpha1.Rollout
-	if err := r.Reader.Get(ctx, req.NamespacedName, &ro); err != nil {
+	if err := r.Reader.Get(ctx, req.NamespacedName, &ro, client.UnsafeDisableDeepCopy); err != nil { // nobody modifies a snapshot
 		if apierrors.IsNotFound(err) {
 			r.Forget(req.NamespacedName)
+			r.Observer.Forget(req.NamespacedName)
 			r.Retries.Forget(req)
 			r.kept.forget(req.NamespacedName)
 		}

@@ -23,8 +23,12 @@ func (p *planner) identify() {
 	}
 	p.roles()
 	p.plan.CollisionCount = p.ro.Status.CollisionCount
-	p.plan.Hash = p.templateHash()
-	p.plan.StepHash = rollout.StepsHash(p.ro)
+	hashes := p.s.Hashes
+	if hashes == (rollout.Hashes{}) {
+		hashes = rollout.HashesOf(p.ro)
+	}
+	p.plan.Hash = p.templateHash(hashes.Template)
+	p.plan.StepHash = hashes.Steps
 	p.plan.StepRun = p.ro.Status.Canary.CurrentStepAnalysisRunStatus.DeepCopy()
 	p.plan.BackgroundRun = p.ro.Status.Canary.CurrentBackgroundAnalysisRunStatus.DeepCopy()
 	p.plan.Experiment = p.ro.Status.Canary.CurrentExperiment
@@ -89,11 +93,10 @@ func older(a, b *appsv1.ReplicaSet) bool {
 	return a.Name < b.Name
 }
 
-// templateHash is the hash of the wanted template. A ReplicaSet with an equal
+// templateHash is the revision of the wanted template, whose hash this is. A ReplicaSet with an equal
 // template keeps its own hash: hashes depend on the JSON of the Kubernetes
 // libraries that computed them, and an upgrade must not restart every pod.
-func (p *planner) templateHash() string {
-	hash := rollout.TemplateHash(p.ro.Spec.Template, p.ro.Status.CollisionCount)
+func (p *planner) templateHash(hash string) string {
 	if p.s.ByHash(hash) != nil {
 		return hash
 	}

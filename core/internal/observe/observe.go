@@ -82,7 +82,12 @@ type Observer struct {
 	Written    *Written
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+
+	hashes hashes
 }
+
+// Forget drops what is remembered of a Rollout that is gone.
+func (o *Observer) Forget(key client.ObjectKey) { o.hashes.forget(key) }
 
 // Snapshot reads everything decide may know about the Rollout. It returns
 // ErrBehind when a cache must catch up first.
@@ -99,6 +104,7 @@ func (o *Observer) Snapshot(ctx context.Context, ro *v1alpha1.Rollout) (*rollout
 			return nil, err
 		}
 	}
+	s.Hashes = o.hashes.get(s.Rollout)
 	s.Routers = o.Routers.ObserveAll(ctx, s.Rollout)
 	return s, nil
 }

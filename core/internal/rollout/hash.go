@@ -41,6 +41,15 @@ func StepsHash(ro *v1alpha1.Rollout) string {
 	return encode(h.Sum32())
 }
 
+// Hashes are both of a Rollout: two fifths of what deciding costs, and the same until
+// the spec changes.
+type Hashes struct{ Template, Steps string }
+
+// HashesOf computes them.
+func HashesOf(ro *v1alpha1.Rollout) Hashes {
+	return Hashes{Template: TemplateHash(ro.Spec.Template, ro.Status.CollisionCount), Steps: StepsHash(ro)}
+}
+
 func encode(sum uint32) string {
 	return rand.SafeEncodeString(strconv.FormatUint(uint64(sum), 10))
 }

@@ -15,6 +15,8 @@ import (
 type Snapshot struct {
 	Now     time.Time
 	Rollout *v1alpha1.Rollout
+	// Hashes of the Rollout; the zero value leaves it to decide to compute them.
+	Hashes Hashes
 	// Workload is what spec.workloadRef names; nil without one. Rollout carries
 	// its template then, see Refer.
 	Workload *Workload
