@@ -81,12 +81,16 @@ func (p *planner) keepsDeadline(rs *appsv1.ReplicaSet) bool {
 	if rs != p.newRS {
 		return false
 	}
-	if p.bg == nil {
-		return p.aborted()
-	}
-	// The deadline of an abort is set after the abort is recorded: one from
-	// before it would cut its delay short.
-	return p.returning() || p.aborted() && p.ro.Status.AbortedAt != nil
+	return p.returning() || p.aborted() && p.sinceTheAbort(rs)
+}
+
+// sinceTheAbort: the deadline is that of the abort. One from before it, of a
+// revision that had returned within its delay, would cut the abort's short.
+func (p *planner) sinceTheAbort(rs *appsv1.ReplicaSet) bool {
+	deadline, err := time.Parse(time.RFC3339, rs.Annotations[v1alpha1.AnnotationScaleDownDeadline])
+	at := p.ro.Status.AbortedAt
+	delay, _ := p.abortDelay()
+	return err == nil && at != nil && !deadline.Before(at.Add(time.Duration(delay)*time.Second))
 }
 
 // drainBlueGreen scales down what nobody reaches any more, after its delay.

@@ -117,7 +117,8 @@ func TestAStrayedStableSubsetReturns(t *testing.T) {
 }
 
 // A router that leaves gives everything to the stable name: not while that still
-// leads to the revision before the promotion.
+// leads to the revision before the promotion. Without traffic routing it will not
+// move for that.
 func TestNothingIsGivenBackToANameThatHasYetToMove(t *testing.T) {
 	for stable, asked := range map[string]int{"stable": 1, "other": 0} {
 		p := canaryOf(4, count{4, 4}, count{4, 4}, routing, at(weight(50))).other(count{4, 4}).carry(100)
@@ -131,6 +132,11 @@ func TestNothingIsGivenBackToANameThatHasYetToMove(t *testing.T) {
 		p.remember()
 		p.release()
 		assert.Len(t, p.plan.Ops, asked, stable)
+
+		p.plan, p.canary.TrafficRouting, p.s.Routers = &rollout.Plan{}, nil, []rollout.Router{left}
+		p.remember()
+		p.release()
+		assert.Len(t, p.plan.Ops, 1, "%s, without traffic routing", stable)
 	}
 }
 
@@ -155,5 +161,37 @@ func TestADeadlineFollowsAnAbortThatStatusTellsOf(t *testing.T) {
 		}
 		p.drainAborted()
 		assert.Len(t, p.plan.Ops, ops, "status tells of it: %t", told)
+	}
+}
+
+// A subset that has waited for clients, and now waits for pods, goes on having
+// waited: else it would begin again every few seconds, with a status each time.
+func TestAHeldReturnDoesNotBeginToWaitAgain(t *testing.T) {
+	p := canaryOf(4, count{4, 0}, count{4, 4}, routing, at(weight(50))).carry(100)
+	subsetsAt(p, "stable", "canary")
+	p.s.Now = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	p.ro.Spec.Paused = true
+	r := &p.s.Routers[0]
+	r.Capabilities.Observe, r.Observation.Settle = true, 3*time.Second
+	p.ro.Status.Canary.Routers = []v1alpha1.RouterStatus{longAgo(p, 100)}
+	p.remember()
+	p.route(*r, 0)
+	assert.Empty(t, p.plan.Ops, "stable has no pods to return to")
+	assert.NotNil(t, p.plan.Routers[0].SettledSince)
+
+	r.Observation.Observed[0].Traffic.Destinations[0].Weight, r.Observation.Observed[0].Traffic.Destinations[1].Weight = 10, 90
+	p.route(*r, 0)
+	assert.Nil(t, p.plan.Routers[0].SettledSince, "somebody edited it")
+}
+
+// The deadline of a revision that had returned within its delay is not that of the
+// abort which follows: users may have been there since.
+func TestADeadlineFromBeforeAnAbortIsDropped(t *testing.T) {
+	aborted := time.Date(2026, 1, 1, 0, 10, 0, 0, time.UTC)
+	for deadline, keeps := range map[string]bool{"2026-01-01T00:05:00Z": false, "2026-01-01T00:10:29Z": false, "2026-01-01T00:10:30Z": true} {
+		p := canaryOf(4, count{4, 4}, count{2, 2}, routing, at(weight(50)), aborting, abortDelay(30))
+		p.ro.Status.AbortedAt = &metav1.Time{Time: aborted}
+		p.newRS.Annotations = map[string]string{v1alpha1.AnnotationScaleDownDeadline: deadline}
+		assert.Equal(t, keeps, p.keepsDeadline(p.newRS), deadline)
 	}
 }

@@ -21,7 +21,7 @@ func (p *planner) release() {
 				EndedBy: "the other routers converging"})
 			continue
 		}
-		if p.lagging() {
+		if p.routed() && p.lagging() { // no other strategy moves it
 			p.hold(rollout.Hold{Reason: rollout.HoldWaitingForTraffic, What: "router " + r.Plugin + " gives everything to the stable name when that has moved to the stable revision",
 				EndedBy: "the promotion being settled"})
 			continue

@@ -137,9 +137,8 @@ func (p *planner) behindCanary() string {
 // to take it are missing, or its memory has to be recorded first.
 func (p *planner) route(r rollout.Router, weight int32) {
 	want := p.desired(r, weight)
-	matches := r.Observation.Matches(want)
-	p.clock(r, matches)
-	if matches {
+	if r.Observation.Matches(want) {
+		p.clock(r, true)
 		p.intend(r, want) // a pass that died after its write did not record it
 		if r.Observation.Convergence == rollout.ConvergencePending {
 			p.hold(rollout.Hold{Reason: rollout.HoldWaitingForTraffic, What: r.Plugin + ": " + r.Observation.Message,
@@ -152,8 +151,13 @@ func (p *planner) route(r rollout.Router, weight int32) {
 		return
 	}
 	if !p.mayRoute(r, weight) {
+		// What it was asked for settles meanwhile: a subset that waits for clients
+		// would begin to wait again, every time that it has waited.
+		asked := p.noted(r)
+		p.clock(r, r.Subsets() && asked != nil && rollout.Asked(*asked) != nil && r.Observation.Matches(p.desired(r, asked.Intended.Canary.Weight)))
 		return
 	}
+	p.clock(r, false)
 	if p.counting(r) || !p.recorded(r) || p.needsIntent(r) && !p.intended(r, want) || p.misread(r, want) {
 		p.intend(r, want)
 		p.add(rollout.RecordIntent{Identity: rollout.Identity{OpID: "intent/" + rollout.OpID(r.Plugin)},
