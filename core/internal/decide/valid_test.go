@@ -1,6 +1,8 @@
 package decide
 
 import (
+	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -29,6 +31,20 @@ func TestEveryMistakeIsNamed(t *testing.T) {
 	pair := func(ping, pong string) func(*v1alpha1.Rollout) {
 		return in(func(c *canary) { c.PingPong = &v1alpha1.PingPongSpec{PingService: ping, PongService: pong} })
 	}
+	blueGreen := func(f func(*v1alpha1.BlueGreenStrategy)) func(*v1alpha1.Rollout) {
+		return func(ro *v1alpha1.Rollout) {
+			bg := &v1alpha1.BlueGreenStrategy{ActiveService: "s"}
+			f(bg)
+			ro.Spec.Strategy = v1alpha1.RolloutStrategy{BlueGreen: bg}
+		}
+	}
+	routed := func(s v1alpha1.CanaryStep) func(*v1alpha1.Rollout) {
+		return func(ro *v1alpha1.Rollout) {
+			c := ro.Spec.Strategy.Canary
+			c.TrafficRouting = behindARouter()
+			c.StableService, c.CanaryService, c.Steps = "s", "c", []v1alpha1.CanaryStep{s}
+		}
+	}
 	negative := int32(-1)
 	for want, edit := range map[string]func(*v1alpha1.Rollout){
 		"spec.replicas":                func(ro *v1alpha1.Rollout) { ro.Spec.Replicas = &negative },
@@ -54,18 +70,32 @@ func TestEveryMistakeIsNamed(t *testing.T) {
 		"pingPong.pongService: is required":        pair("a", ""),
 		"pingPong.pongService: is \"a\", the same": pair("a", "a"),
 		"canary.maxUnavailable: and maxSurge":      in(func(c *canary) { zero := intstr.FromInt32(0); c.MaxSurge, c.MaxUnavailable = &zero, &zero }),
-		"steps[0]: is empty":                       steps(v1alpha1.CanaryStep{}),
-		"steps[0]: sets 2":                         steps(v1alpha1.CanaryStep{SetWeight: new(int32), Pause: &v1alpha1.RolloutPause{}}),
-		"steps[0].setWeight: 101":                  steps(weight(101)),
-		"steps[0].pause.duration":                  steps(v1alpha1.CanaryStep{Pause: &v1alpha1.RolloutPause{Duration: &intstr.IntOrString{Type: intstr.String, StrVal: "soon"}}}),
-		"steps[0].plugin.name":                     steps(v1alpha1.CanaryStep{Plugin: &v1alpha1.PluginStep{}}),
-		"steps[0].setCanaryScale: needs":           steps(scale(v1alpha1.SetCanaryScale{Replicas: new(int32)})),
-		"experiment.templates: is empty":           steps(v1alpha1.CanaryStep{Experiment: &v1alpha1.RolloutExperimentStep{}}),
-		"experiment.templates[0].name":             experiment(v1alpha1.RolloutExperimentTemplate{SpecRef: v1alpha1.CanarySpecRef}),
-		"experiment.templates[0].specRef":          experiment(v1alpha1.RolloutExperimentTemplate{Name: "a", SpecRef: "other"}),
-		"experiment.templates[0].replicas":         experiment(v1alpha1.RolloutExperimentTemplate{Name: "a", SpecRef: v1alpha1.CanarySpecRef, Replicas: &negative}),
-		"experiment.templates[0].weight: -1":       experiment(v1alpha1.RolloutExperimentTemplate{Name: "a", SpecRef: v1alpha1.CanarySpecRef, Weight: &negative}),
-		"experiment.templates[0].weight: needs":    experiment(v1alpha1.RolloutExperimentTemplate{Name: "a", SpecRef: v1alpha1.CanarySpecRef, Weight: new(int32)}),
+		"canary.scaleDownDelaySeconds: cannot": func(ro *v1alpha1.Rollout) {
+			dynamic(ro)
+			ro.Spec.Strategy.Canary.ScaleDownDelaySeconds = new(int32)
+		},
+		"spec.strategy.canary: maxSurge":                    in(func(c *canary) { c.MaxSurge = &intstr.IntOrString{Type: intstr.String, StrVal: "many"} }),
+		"blueGreen.previewReplicaCount: -1":                 blueGreen(func(bg *v1alpha1.BlueGreenStrategy) { bg.PreviewReplicaCount = &negative }),
+		"blueGreen.scaleDownDelayRevisionLimit: 11 is more": blueGreen(func(bg *v1alpha1.BlueGreenStrategy) { bg.ScaleDownDelayRevisionLimit = new(int32(11)) }),
+		"setCanaryScale: is empty":                          routed(scale(v1alpha1.SetCanaryScale{})),
+		"setCanaryScale.weight: -1":                         routed(scale(v1alpha1.SetCanaryScale{Weight: &negative})),
+		"setCanaryScale.replicas: -1":                       routed(scale(v1alpha1.SetCanaryScale{Replicas: &negative})),
+		"setHeaderRoute.name: is empty":                     routed(v1alpha1.CanaryStep{SetHeaderRoute: &v1alpha1.SetHeaderRoute{}}),
+		"experiment.analyses[0]: AnalysisTemplate \"t\"": steps(v1alpha1.CanaryStep{Experiment: &v1alpha1.RolloutExperimentStep{
+			Templates: []v1alpha1.RolloutExperimentTemplate{{Name: "a", SpecRef: v1alpha1.StableSpecRef}},
+			Analyses:  []v1alpha1.RolloutExperimentStepAnalysisTemplateRef{{Name: "b", TemplateName: "t"}}}}),
+		"steps[0]: is empty":                    steps(v1alpha1.CanaryStep{}),
+		"steps[0]: sets 2":                      steps(v1alpha1.CanaryStep{SetWeight: new(int32), Pause: &v1alpha1.RolloutPause{}}),
+		"steps[0].setWeight: 101":               steps(weight(101)),
+		"steps[0].pause.duration":               steps(v1alpha1.CanaryStep{Pause: &v1alpha1.RolloutPause{Duration: &intstr.IntOrString{Type: intstr.String, StrVal: "soon"}}}),
+		"steps[0].plugin.name":                  steps(v1alpha1.CanaryStep{Plugin: &v1alpha1.PluginStep{}}),
+		"steps[0].setCanaryScale: needs":        steps(scale(v1alpha1.SetCanaryScale{Replicas: new(int32)})),
+		"experiment.templates: is empty":        steps(v1alpha1.CanaryStep{Experiment: &v1alpha1.RolloutExperimentStep{}}),
+		"experiment.templates[0].name":          experiment(v1alpha1.RolloutExperimentTemplate{SpecRef: v1alpha1.CanarySpecRef}),
+		"experiment.templates[0].specRef":       experiment(v1alpha1.RolloutExperimentTemplate{Name: "a", SpecRef: "other"}),
+		"experiment.templates[0].replicas":      experiment(v1alpha1.RolloutExperimentTemplate{Name: "a", SpecRef: v1alpha1.CanarySpecRef, Replicas: &negative}),
+		"experiment.templates[0].weight: -1":    experiment(v1alpha1.RolloutExperimentTemplate{Name: "a", SpecRef: v1alpha1.CanarySpecRef, Weight: &negative}),
+		"experiment.templates[0].weight: needs": experiment(v1alpha1.RolloutExperimentTemplate{Name: "a", SpecRef: v1alpha1.CanarySpecRef, Weight: new(int32)}),
 		"experiment.duration": steps(v1alpha1.CanaryStep{Experiment: &v1alpha1.RolloutExperimentStep{Duration: "soon",
 			Templates: []v1alpha1.RolloutExperimentTemplate{{Name: "a", SpecRef: v1alpha1.StableSpecRef}}}}),
 		"setHeaderRoute.match[0].headerName":          header(v1alpha1.SetHeaderRoute{Name: "r", Match: []v1alpha1.HeaderRoutingMatch{{HeaderValue: &v1alpha1.StringMatch{Exact: "x"}}}}),
@@ -95,6 +125,10 @@ func TestEveryMistakeIsNamed(t *testing.T) {
 	assert.Empty(t, mistaken(func(*v1alpha1.Rollout) {}).plan.Invalid, "the Rollout without any of them")
 }
 
+func behindARouter() *v1alpha1.RolloutTrafficRouting {
+	return &v1alpha1.RolloutTrafficRouting{Plugins: map[string]json.RawMessage{"r": json.RawMessage(`{}`)}}
+}
+
 // mistaken is what the planner says of a sound canary after an edit.
 func mistaken(edit func(*v1alpha1.Rollout)) *planner {
 	p := canaryOf(4, count{4, 4}, count{}, func(ro *v1alpha1.Rollout) {
@@ -105,6 +139,10 @@ func mistaken(edit func(*v1alpha1.Rollout)) *planner {
 	edit(p.ro)
 	if p.ro.Spec.Strategy.Canary == nil {
 		p.canary = &v1alpha1.CanaryStrategy{}
+	}
+	p.bg = p.ro.Spec.Strategy.BlueGreen
+	if tr := p.canary.TrafficRouting; tr != nil && len(tr.Plugins) > 0 {
+		p.s.Routers = []rollout.Router{{Plugin: "r"}}
 	}
 	if p.ro.Spec.WorkloadRef != nil {
 		p.s.Workload = &rollout.Workload{}
@@ -135,5 +173,23 @@ func TestAWorkloadThatCannotBeRead(t *testing.T) {
 			assert.Equal(t, tc.blocking, p.plan.Holds[0].Blocking, name)
 			assert.False(t, p.plan.Wake.IsZero(), name)
 		}
+	}
+}
+
+// A Service that selects pods by a label the template does not carry would reach
+// none of them.
+func TestAServiceThatReachesNoPodIsNamed(t *testing.T) {
+	for app, refused := range map[string]bool{"x": false, "y": true} {
+		p := canaryOf(4, count{4, 4}, count{}, func(ro *v1alpha1.Rollout) { ro.Spec.Strategy.Canary.TrafficRouting = behindARouter() })
+		p.ro.Spec.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"app": "x"}}
+		p.ro.Spec.Template.Labels = map[string]string{"app": "x"}
+		p.ro.Spec.Template.Spec.Containers = []corev1.Container{{Name: "app", Image: "v1"}}
+		p.canary.StableService, p.canary.CanaryService = "s", "c"
+		p.s.Routers = []rollout.Router{{Plugin: "r"}}
+		for _, name := range []string{"s", "c"} {
+			p.s.Services[name] = &corev1.Service{Spec: corev1.ServiceSpec{Selector: map[string]string{"app": app}}}
+		}
+		p.valid()
+		assert.Equal(t, refused, strings.Contains(p.plan.Invalid, `Service "s" selects app=y, which the pod template does not carry`), p.plan.Invalid)
 	}
 }
