@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
@@ -37,5 +38,41 @@ func TestWhatStepPluginsSayBeforehand(t *testing.T) {
 			assert.Len(t, p.plan.Holds, c.holds)
 			assert.Equal(t, c.invalid, p.plan.Invalid)
 		})
+	}
+}
+
+// A plugin that is not there holds the update; one that is being asked is looked for
+// again when it says.
+func TestAStepPluginThatIsAway(t *testing.T) {
+	ro := &v1alpha1.Rollout{}
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	p := &planner{ro: ro, plan: &rollout.Plan{}, s: &rollout.Snapshot{Rollout: ro, Now: now, StepPlugins: map[string]rollout.Problem{
+		"example/smoke": {Class: rollout.ProblemWaiting, Message: "starting", Retry: 5 * time.Second}}}}
+	p.awaited()
+	assert.True(t, p.veto)
+	assert.Len(t, p.plan.Holds, 1)
+	assert.Equal(t, now.Add(5*time.Second), p.plan.Wake)
+}
+
+// A step is asked again after its backoff; one whose objects have changed at once,
+// but not twice within a second.
+func TestAStepIsAskedWhenItsObjectsChange(t *testing.T) {
+	begun := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for name, tc := range map[string]struct {
+		after   time.Duration
+		changed bool
+		asked   bool
+	}{
+		"its backoff is not over":           {10 * time.Second, false, false},
+		"its objects have changed":          {10 * time.Second, true, true},
+		"they changed in the same second":   {500 * time.Millisecond, true, false},
+		"its backoff, and a second, passed": {31 * time.Second, false, true},
+	} {
+		ro := &v1alpha1.Rollout{}
+		p := &planner{ro: ro, plan: &rollout.Plan{}, canary: &v1alpha1.CanaryStrategy{}, s: &rollout.Snapshot{Rollout: ro, Now: begun.Add(tc.after), StepObjectsChanged: tc.changed}}
+		p.call(v1alpha1.StepPluginStatus{Name: "example/smoke", Operation: v1alpha1.StepPluginOperationRun, Phase: v1alpha1.StepPluginPhaseRunning,
+			Backoff: "30s", UpdatedAt: &metav1.Time{Time: begun}}, nil)
+		assert.Equal(t, tc.asked, len(p.plan.Ops) == 1, name)
+		assert.Equal(t, !tc.asked, !p.plan.Wake.IsZero(), name)
 	}
 }

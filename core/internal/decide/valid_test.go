@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	corev1 "k8s.io/api/core/v1"
@@ -161,6 +162,7 @@ func TestAWorkloadThatCannotBeRead(t *testing.T) {
 	}{
 		"not read yet":  {nil, true, false},
 		"no permission": {&rollout.Workload{Problem: &rollout.Problem{Class: rollout.ProblemRefused, Message: "forbidden"}}, true, true},
+		"busy":          {&rollout.Workload{Problem: &rollout.Problem{Class: rollout.ProblemUnavailable, Message: "busy", Retry: time.Minute}}, true, false},
 		"no such kind":  {&rollout.Workload{Problem: &rollout.Problem{Class: rollout.ProblemInvalid, Message: "unknown kind"}}, false, false},
 	} {
 		p := canaryOf(4, count{4, 4}, count{}, referring)
@@ -171,6 +173,7 @@ func TestAWorkloadThatCannotBeRead(t *testing.T) {
 		if tc.held {
 			assert.Len(t, p.plan.Holds, 1, name)
 			assert.Equal(t, tc.blocking, p.plan.Holds[0].Blocking, name)
+			assert.Equal(t, name == "busy", p.plan.Wake.Equal(p.s.Now.Add(time.Minute)), name)
 			assert.False(t, p.plan.Wake.IsZero(), name)
 		}
 	}
