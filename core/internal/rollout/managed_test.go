@@ -65,3 +65,20 @@ func TestRoutesAreComparedByWhatTheyDo(t *testing.T) {
 	assert.False(t, Observation{Observed: []Observed{{Traffic: one}}}.Matches(two), "the order is the priority")
 	assert.True(t, Observation{Observed: []Observed{{Traffic: one}}}.Matches(Traffic{Managed: []ManagedRoute{turned, {Name: "z"}}}))
 }
+
+// A managed route counts for where it leads: the canary Service, or, of a router
+// between subsets, the revision the canary's names. A Service beside the subsets
+// carries nothing.
+func TestAManagedRouteCountsWhereItLeads(t *testing.T) {
+	ro := &v1alpha1.Rollout{}
+	ro.Spec.Strategy.Canary = &v1alpha1.CanaryStrategy{StableService: "s", CanaryService: "c"}
+	carries := func(stable, canary Destination) *Snapshot {
+		stable.Role, stable.Weight, canary.Role = RoleStable, 100, RoleCanary
+		return &Snapshot{Rollout: ro, Routers: []Router{{Plugin: "r", Observation: Observation{Observed: []Observed{{
+			Traffic: Traffic{TotalWeight: 100, Destinations: []Destination{stable, canary}, Managed: []ManagedRoute{{Name: "beta"}}}}}}}}}
+	}
+	assert.Equal(t, int64(1), carries(Destination{Service: "s"}, Destination{Service: "c"}).ServiceWeight("c"))
+	subsets := carries(Destination{Hash: "v1"}, Destination{Hash: "v2"})
+	assert.Equal(t, int64(0), subsets.ServiceWeight("c"))
+	assert.Equal(t, int64(1), subsets.HashWeight("v2"))
+}

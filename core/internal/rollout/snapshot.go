@@ -244,8 +244,12 @@ func placeWeight(at Observed, canary string, match func(Destination) bool) int64
 	return sum
 }
 
-// canaryService is the Service the managed routes of the router send to.
+// canaryService is the Service the managed routes of the router send to; "" where
+// they send to a subset.
 func (s *Snapshot) canaryService(r Router) string {
+	if r.Subsets() {
+		return ""
+	}
 	block := Block{Plugin: r.Plugin}
 	if r.Releasing {
 		for i := range s.Rollout.Status.Canary.Routers {
