@@ -24,7 +24,7 @@ func run(m *testing.M) (code int) {
 		return m.Run()
 	}
 	var err error
-	if on, err = stage.Open(context.Background()); err != nil {
+	if on, err = stage.Open(context.Background(), stage.Options{}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

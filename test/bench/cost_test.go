@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,7 +33,7 @@ func bar(b *testing.B, what string, have, most float64) {
 	if have > most {
 		mark = "ABOVE THE BAR"
 	}
-	fmt.Printf("%-52s %10.1f  (bar %g) %s\n", b.Name()+": "+what, have, most, mark)
+	fmt.Printf("%-52s %10.1f  (bar %.3g) %s\n", b.Name()+": "+what, have, most, mark)
 }
 
 // quiet waits until the controller asks nothing of the API server any more, the
@@ -52,23 +53,62 @@ func quiet(b *testing.B, c *stage.Controller) stage.Counters {
 
 // BenchmarkBasicCanaries updates many canaries without traffic routing at once.
 // Argo Rollouts: 20 requests and 10 for events, 63 ms CPU, half done after
-// 114 s, 128 MB; 9.1 requests on creation.
+// 114 s, 128 MB; 9.1 requests on creation. With SLUICE_BENCH_REFERENCE, the path
+// of its controller, that does the same work first, and CPU and memory are held
+// against what it took on this machine.
 func BenchmarkBasicCanaries(b *testing.B) {
-	fleetUpdate(b, size(b, "SLUICE_BENCH_BASIC", 300), shape{replicas: 2, steps: measured}, bars{requests: 15, cpu: 20, half: 20, memory: 80})
+	n, s := size(b, "SLUICE_BENCH_BASIC", 300), shape{replicas: 2, steps: measured}
+	most := cost{requests: 15, cpu: 20, half: 20, memory: 80}
+	reference := stage.Reference(os.Getenv("SLUICE_BENCH_REFERENCE"))
+	if reference == "" {
+		updateFleet(b, n, s, "").judge(b, most)
+		return
+	}
+	var theirs cost
+	b.Run("Reference", func(b *testing.B) { theirs = updateFleet(b, n, s, reference) })
+	b.Run("Sluice", func(b *testing.B) {
+		require.NotZero(b, theirs.requests, "the reference was measured")
+		ours := updateFleet(b, n, s, "")
+		ours.judge(b, cost{requests: most.requests, cpu: most.cpu / 63 * theirs.cpu, half: most.half, memory: most.memory / 128 * theirs.memory})
+		bar(b, "CPU, % of the reference's", 100*ours.cpu/theirs.cpu, 100*most.cpu/63)
+		bar(b, "memory, % of the reference's", 100*ours.memory/theirs.memory, 100*most.memory/128)
+	})
+	// Of a fleet's the reference drops some, so the events are those of one alone.
+	b.Run("ReferenceAlone", func(b *testing.B) { theirs = updateFleet(b, 1, s, reference) })
+	b.Run("SluiceAlone", func(b *testing.B) {
+		ours := updateFleet(b, 1, s, "")
+		require.Equal(b, theirs.reasons, ours.reasons, "the reasons of the events, in order")
+		fmt.Printf("%s: %d events for the same reasons in the same order: %s\n", b.Name(), len(ours.reasons), strings.Join(ours.reasons, ", "))
+	})
 }
 
 // BenchmarkRoutedCanaries updates canaries behind the Gateway API. Argo
 // Rollouts: 60 requests, 170 ms CPU, half done after 363 s.
 func BenchmarkRoutedCanaries(b *testing.B) {
-	fleetUpdate(b, size(b, "SLUICE_BENCH_ROUTED", 100), shape{replicas: 2, routed: true, steps: measured}, bars{requests: 24, cpu: 170, half: 25, memory: 128})
+	updateFleet(b, size(b, "SLUICE_BENCH_ROUTED", 100), shape{replicas: 2, routed: true, steps: measured}, "").
+		judge(b, cost{requests: 24, cpu: 170, half: 25, memory: 128})
 }
 
-// bars: requests besides events and CPU milliseconds for one update, seconds
-// until half are done, megabytes.
-type bars struct{ requests, cpu, half, memory float64 }
+// cost of one update: requests besides events, CPU milliseconds, seconds until
+// half of the fleet are done; the megabytes of the controller afterwards; and
+// the reasons of one rollout's events in their order.
+type cost struct {
+	requests, cpu, half, memory float64
+	reasons                     []string
+}
 
-func fleetUpdate(b *testing.B, n int, s shape, most bars) {
-	c := on.NewController(b, stage.ControllerOptions{Instance: "fleet"})
+// judge prints the cost beside what it has to stay under.
+func (c cost) judge(b *testing.B, most cost) {
+	b.Helper()
+	bar(b, "requests besides events/update", c.requests, most.requests)
+	bar(b, "CPU ms/update", c.cpu, most.cpu)
+	bar(b, "seconds until half are done", c.half, most.half)
+	bar(b, "memory MB", c.memory, most.memory)
+}
+
+// updateFleet creates n Rollouts and updates them all at once.
+func updateFleet(b *testing.B, n int, s shape, by stage.Reference) (out cost) {
+	c := on.NewController(b, stage.ControllerOptions{Instance: "fleet", Reference: by})
 	c.Start(b)
 	f := newFleet(b, c, n, s)
 	start := quiet(b, c)
@@ -86,25 +126,27 @@ func fleetUpdate(b *testing.B, n int, s shape, most bars) {
 		moved := after.Since(before)
 		require.Empty(b, moved.Violations)
 		count := float64(n)
-		requests := (total(moved.Writes) + total(moved.Reads)) / count
+		out = cost{
+			requests: (total(moved.Writes) + total(moved.Reads)) / count,
+			cpu:      1000 * moved.CPU / count,
+			half:     percentile(times, 0.5).Seconds(),
+			memory:   after.Memory / 1e6,
+			reasons:  f.reasons("app-0"),
+		}
 		fmt.Printf("%s: one update:%s\n", b.Name(), list(merge(moved.Writes, moved.Reads), n))
 		fmt.Printf("%s: one creation:%s events %.1f\n", b.Name(), list(merge(created.Writes, created.Reads), n), created.Events/count)
-		half := percentile(times, 0.5)
-		bar(b, "requests besides events/update", requests, most.requests)
-		bar(b, "CPU ms/update", 1000*moved.CPU/count, most.cpu)
-		bar(b, "seconds until half are done", half.Seconds(), most.half)
-		bar(b, "memory MB", after.Memory/1e6, most.memory)
 		b.ReportMetric(0, "ns/op")
-		b.ReportMetric(requests, "requests/update")
+		b.ReportMetric(out.requests, "requests/update")
 		b.ReportMetric(moved.Events/count, "events/update")
 		b.ReportMetric((total(created.Writes)+total(created.Reads))/count, "requests/creation")
 		b.ReportMetric(total(moved.Passes)/count, "passes/update")
 		b.ReportMetric(total(moved.Calls)/count, "plugin-calls/update")
-		b.ReportMetric(1000*moved.CPU/count, "cpu-ms/update")
-		b.ReportMetric(half.Seconds(), "half-s")
+		b.ReportMetric(out.cpu, "cpu-ms/update")
+		b.ReportMetric(out.half, "half-s")
 		b.ReportMetric(percentile(times, 1).Seconds(), "all-s")
-		b.ReportMetric(after.Memory/1e6, "MB")
+		b.ReportMetric(out.memory, "MB")
 	}
+	return out
 }
 
 func merge(a, b map[string]float64) map[string]float64 {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -194,6 +195,23 @@ func (f *fleet) times() []time.Duration {
 	out := make([]time.Duration, 0, len(f.done))
 	for _, took := range f.done {
 		out = append(out, took)
+	}
+	return out
+}
+
+// reasons are those of the events about a Rollout, in the order they happened;
+// one that was counted up is there once.
+func (f *fleet) reasons(name string) []string {
+	f.b.Helper()
+	var all corev1.EventList
+	require.NoError(f.b, on.Client.List(f.ctx, &all, client.InNamespace(f.namespace)))
+	// The name ends with the time of the first, in nanoseconds.
+	slices.SortFunc(all.Items, func(a, b corev1.Event) int { return cmp.Compare(a.Name, b.Name) })
+	var out []string
+	for _, e := range all.Items {
+		if e.InvolvedObject.Kind == "Rollout" && e.InvolvedObject.Name == name {
+			out = append(out, e.Reason)
+		}
 	}
 	return out
 }

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 
 func run(m *testing.M) (code int) {
 	var err error
-	if on, err = stage.Open(context.Background()); err != nil {
+	if on, err = stage.Open(context.Background(), stage.Options{Audited: true}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

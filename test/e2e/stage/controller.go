@@ -41,6 +41,8 @@ type ControllerOptions struct {
 	ReplicaOf *Controller
 	// Lease makes it take part in leader election.
 	Lease bool
+	// Reference works in the place of our controller; empty is our own.
+	Reference Reference
 }
 
 var instances atomic.Int32
@@ -53,6 +55,7 @@ type Controller struct {
 
 	stage      *Stage
 	lease      bool
+	reference  Reference
 	pluginDir  string
 	kubeconfig string
 	logPath    string
@@ -68,7 +71,7 @@ func (s *Stage) NewController(t testing.TB, o ControllerOptions) *Controller {
 	if o.Plugins == nil {
 		o.Plugins = bundled
 	}
-	c := &Controller{Namespace: controllerNamespace, stage: s, lease: o.Lease}
+	c := &Controller{Namespace: controllerNamespace, stage: s, lease: o.Lease, reference: o.Reference}
 	switch {
 	case o.ReplicaOf != nil:
 		c.Instance = o.ReplicaOf.Instance
@@ -195,9 +198,15 @@ func (c *Controller) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.process = c.stage.Cluster.Command(context.Background(), filepath.Join(c.stage.bin, "controller"),
-		"--kubeconfig="+c.kubeconfig, "--namespace="+c.Namespace, "--instance-id="+c.Instance,
-		"--plugin-dir="+c.pluginDir, "--leader-elect="+strconv.FormatBool(c.lease), "--metricsPort="+port, "--healthzPort=0", "--enable-pprof-address="+os.Getenv("SLUICE_PPROF"))
+	path, args := filepath.Join(c.stage.bin, "controller"), []string{
+		"--kubeconfig=" + c.kubeconfig, "--namespace=" + c.Namespace, "--instance-id=" + c.Instance,
+		"--plugin-dir=" + c.pluginDir, "--leader-elect=" + strconv.FormatBool(c.lease), "--metricsPort=" + port, "--healthzPort=0",
+		"--enable-pprof-address=" + os.Getenv("SLUICE_PPROF"),
+	}
+	if c.reference != "" {
+		path, args = string(c.reference), c.reference.args(c, port)
+	}
+	c.process = c.stage.Cluster.Command(context.Background(), path, args...)
 	c.process.Stdout, c.process.Stderr = log, log
 	c.process.Env = append(os.Environ(), "TMPDIR="+c.tempDir)
 	if err := c.process.Start(); err != nil {

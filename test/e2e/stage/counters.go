@@ -84,6 +84,9 @@ func (c *Controller) counters(ctx context.Context) (Counters, error) {
 	for _, m := range families["process_resident_memory_bytes"].GetMetric() {
 		out.Memory = m.GetGauge().GetValue()
 	}
+	if c.reference != "" {
+		out.Writes = c.reference.requests(families)
+	}
 	for what, n := range out.Writes {
 		if strings.HasSuffix(what, " events") {
 			out.Events += n

@@ -37,8 +37,15 @@ type Stage struct {
 	dynamic dynamic.Interface
 }
 
+// Options say which stage to open.
+type Options struct {
+	// Audited makes the API server write down what the controllers ask for, for
+	// CheckRights. It costs the API server time with every request.
+	Audited bool
+}
+
 // Open builds the programs and starts the cluster.
-func Open(ctx context.Context) (_ *Stage, err error) {
+func Open(ctx context.Context, o Options) (_ *Stage, err error) {
 	s := &Stage{Metrics: newPrometheusStandIn()}
 	defer func() {
 		if err != nil {
@@ -53,7 +60,7 @@ func Open(ctx context.Context) (_ *Stage, err error) {
 	}
 	var all errgroup.Group
 	all.Go(func() error { return s.build(ctx) })
-	all.Go(func() error { return s.startCluster(ctx) })
+	all.Go(func() error { return s.startCluster(ctx, o) })
 	if err := all.Wait(); err != nil {
 		return nil, err
 	}
@@ -80,10 +87,12 @@ func (s *Stage) Close() error {
 	return err
 }
 
-func (s *Stage) startCluster(ctx context.Context) (err error) {
-	flags, err := s.auditFlags()
-	if err != nil {
-		return err
+func (s *Stage) startCluster(ctx context.Context, o Options) (err error) {
+	var flags []string
+	if o.Audited {
+		if flags, err = s.auditFlags(); err != nil {
+			return err
+		}
 	}
 	if s.Cluster, err = devcluster.Start(ctx, devcluster.Options{APIServerFlags: flags}); err != nil {
 		return err
