@@ -175,7 +175,7 @@ func (p *planner) converged(r rollout.Router) bool {
 		return true
 	}
 	e := p.noted(r)
-	return e != nil && e.SettledSince != nil && !p.s.Now.Before(e.SettledSince.Add(r.Observation.Settle))
+	return e != nil && e.SettledSince != nil && !p.s.Now.Before(e.SettledSince.Add(r.Observation.Settle)) && !p.edited(r)
 }
 
 // clock notes since when the observation equals what is wanted.
@@ -188,7 +188,7 @@ func (p *planner) clock(r rollout.Router, matches bool) {
 		entry.SettledSince = nil
 		return
 	}
-	if stored != nil && stored.SettledSince != nil {
+	if stored != nil && stored.SettledSince != nil && !p.edited(r) {
 		if end := stored.SettledSince.Add(r.Observation.Settle); p.s.Now.Before(end) {
 			p.wake(end)
 		}

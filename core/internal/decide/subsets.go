@@ -212,6 +212,31 @@ func (p *planner) turning(r rollout.Router, weight int32) int32 {
 	return weight
 }
 
+// edited reports that the subsets are not what status says they were asked for:
+// somebody edited them by hand. The settle time counts for what was there before,
+// and of what is there now clients may not know yet.
+func (p *planner) edited(r rollout.Router) bool {
+	e := p.noted(r)
+	if r.Releasing || e == nil || rollout.Asked(*e) == nil {
+		return false
+	}
+	for _, at := range r.Observation.Observed {
+		for _, d := range at.Traffic.Destinations {
+			if !d.Subset() {
+				continue
+			}
+			asked := e.Intended.Canary
+			if d.Role == rollout.RoleStable {
+				asked = e.Intended.Stable
+			}
+			if asked.ServiceName == "" && (d.Hash != asked.PodTemplateHash || d.Weight != asked.Weight) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // justTurned reports that the canary's subset carries nothing and clients may
 // not know yet where it points, unless the routes are meant already.
 func (p *planner) justTurned(r rollout.Router, want []rollout.ManagedRoute) bool {

@@ -21,6 +21,36 @@ func halfway(stable, canary string) *planner {
 	return p
 }
 
+// A settle time that has passed counts for what the router was asked for. Where
+// somebody opens the subsets by hand it begins anew, and the stable one gets
+// nothing before clients know where it points.
+func TestAnEditOfSubsetsBeginsTheSettleTimeAnew(t *testing.T) {
+	p := halfway("stable", "canary")
+	long := metav1.NewTime(p.s.Now.Add(-time.Hour))
+	p.s.Routers[0].Observation.Settle = 3 * time.Second
+	p.ro.Status.Canary.Routers = []v1alpha1.RouterStatus{{Plugin: p.s.Routers[0].Plugin, Phase: v1alpha1.RouterActive,
+		Config: p.s.Routers[0].Config, Since: &long, SettledSince: &long, Intended: &v1alpha1.TrafficWeights{
+			Canary: v1alpha1.WeightDestination{Weight: 100, PodTemplateHash: "canary"},
+			Stable: v1alpha1.WeightDestination{Weight: 0, PodTemplateHash: "stable"}}}}
+	give := func(stable, canary string) *rollout.Router {
+		r := &p.s.Routers[0]
+		r.Observation.Observed = []rollout.Observed{{Traffic: rollout.Traffic{TotalWeight: 100, Destinations: []rollout.Destination{
+			{Role: rollout.RoleStable, Hash: stable}, {Role: rollout.RoleCanary, Hash: canary, Weight: 100}}}}}
+		return r
+	}
+	assert.Equal(t, int32(0), p.turning(*give("stable", "canary"), 0), "as it was asked for, long ago")
+	p.veto = true // nor may anybody point them where they belong
+	r := give("", "")
+	assert.Equal(t, p.total, p.turning(*r, 0), "the weight stays where clients are")
+	p.remember()
+	p.route(*r, p.total)
+	p.ro.Status.Canary.Routers = p.plan.Routers
+	assert.Equal(t, p.s.Now.Add(time.Second), p.plan.Routers[0].SettledSince.Time)
+	assert.Equal(t, p.total, p.turning(*r, 0))
+	p.s.Now = p.s.Now.Add(4 * time.Second)
+	assert.Equal(t, int32(0), p.turning(*r, 0), "now they know")
+}
+
 // A stable subset without pods serves nobody and moves at once; what the
 // canary's still carries in some data plane was not meant for the next revision.
 func TestOnlyAStableSubsetIsLeftAtOnce(t *testing.T) {

@@ -8,7 +8,8 @@ import (
 )
 
 // pingPong lets the two Services change roles with a promotion. What status says
-// of the traffic changes roles with them: the routes stay as they are.
+// of the traffic between them changes roles with them: the routes stay as they
+// are. Subsets have roles of their own, and keep them.
 func (r *recorder) pingPong() {
 	next := r.plan.Transition.PingPong
 	if !r.applied || r.plan.Transition.Kind != rollout.TransitionPromote || next == "" {
@@ -31,8 +32,8 @@ func (r *recorder) pingPong() {
 }
 
 func turned(w *v1alpha1.TrafficWeights) *v1alpha1.TrafficWeights {
-	if w == nil {
-		return nil
+	if w == nil || w.Canary.ServiceName == "" && w.Stable.ServiceName == "" {
+		return w
 	}
 	out := w.DeepCopy()
 	out.Canary, out.Stable = out.Stable, out.Canary
