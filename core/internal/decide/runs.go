@@ -14,8 +14,12 @@ import (
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 )
 
-// runs starts the AnalysisRuns this position needs and stops all others.
+// runs starts the AnalysisRuns this position needs and stops all others. While
+// nobody can say which strategy needs them, all go on, and status names the same.
 func (p *planner) runs() {
+	if p.unclear() {
+		return
+	}
 	if p.bg != nil {
 		p.plan.StepRun, p.plan.BackgroundRun = nil, nil
 		p.runsBlueGreen()

@@ -154,6 +154,18 @@ var blueGreenStories = []story{
 			})
 			w.PromoteFull()
 		}},
+	{name: "bluegreen-two-strategies", about: "A manifest names a canary as well while v2 is analysed: nobody can say by which rules to go on, so everything stays, the analysis too. It counts when the mistake is corrected.",
+		play: func(w *sim.World) {
+			blueGreen(w, analysed)
+			w.Deploy("v2")
+			w.Until("v2 is analysed", func(ro *v1alpha1.Rollout) bool {
+				run := ro.Status.BlueGreen.PrePromotionAnalysisRunStatus
+				return run != nil && run.Status == v1alpha1.AnalysisPhaseRunning
+			})
+			w.Edit("names a canary as well", func(ro *v1alpha1.Rollout) { ro.Spec.Strategy.Canary = &v1alpha1.CanaryStrategy{} })
+			w.Run(time.Minute)
+			w.Edit("corrects the mistake", func(ro *v1alpha1.Rollout) { ro.Spec.Strategy.Canary = nil })
+		}},
 	{name: "bluegreen-user-pause", about: "spec.paused keeps users where they are; the preview comes up all the same.",
 		play: func(w *sim.World) {
 			blueGreen(w, nil)
