@@ -43,10 +43,11 @@ type RolloutStatus struct {
 	ObservedGeneration string `json:"observedGeneration,omitempty"`
 	// Conditions are the conditions, at most one of each type.
 	Conditions []RolloutCondition `json:"conditions,omitempty"`
-	// Canary is the state of a canary strategy.
-	Canary CanaryStatus `json:"canary,omitzero"`
+	// Canary is the state of a canary strategy. It and BlueGreen are written even
+	// when empty, as by Argo Rollouts: clients look into both without asking.
+	Canary CanaryStatus `json:"canary"`
 	// BlueGreen is the state of a blue-green strategy.
-	BlueGreen BlueGreenStatus `json:"blueGreen,omitzero"`
+	BlueGreen BlueGreenStatus `json:"blueGreen"`
 	// HPAReplicas is what autoscalers read as the current size.
 	HPAReplicas int32 `json:"HPAReplicas,omitempty"`
 	// Selector is the label selector autoscalers use, as a string.

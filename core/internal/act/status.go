@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -42,6 +43,9 @@ func statusPatch(before, after v1alpha1.RolloutStatus, version string) ([]byte, 
 	was, err := json.Marshal(before)
 	if err != nil {
 		return nil, err
+	}
+	if equality.Semantic.DeepEqual(before, v1alpha1.RolloutStatus{}) {
+		was = []byte("{}") // nothing is stored yet, not even what is written empty
 	}
 	is, err := json.Marshal(after)
 	if err != nil {

@@ -23,3 +23,11 @@ func TestStatusPatchIsTheDifference(t *testing.T) {
 	assert.JSONEq(t, `{"metadata": {"resourceVersion": "7"},
 		"status": {"phase": "Healthy", "message": null, "currentStepIndex": 2, "pauseConditions": null}}`, string(patch))
 }
+
+// Clients look into status.canary and status.blueGreen without asking whether they
+// are there, as Argo Rollouts always writes both.
+func TestTheFirstStatusHasBothStrategies(t *testing.T) {
+	patch, err := statusPatch(v1alpha1.RolloutStatus{}, v1alpha1.RolloutStatus{ObservedGeneration: "1"}, "7")
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"metadata": {"resourceVersion": "7"}, "status": {"observedGeneration": "1", "canary": {}, "blueGreen": {}}}`, string(patch))
+}
