@@ -8,4 +8,6 @@
 // once, SLUICE_BENCH_RESTING (50) at rest for SLUICE_BENCH_REST_SECONDS (600),
 // SLUICE_BENCH_COLD (5000) found by a controller that starts,
 // SLUICE_BENCH_STEPPED (200) whose steps are set going one after the other.
+// SLUICE_BENCH_REFERENCE is the path of Argo Rollouts' controller, or of another
+// with its flags and metrics, that is measured and compared beside ours.
 package bench

@@ -25,7 +25,8 @@ func (r *recorder) position() {
 		st.Abort, st.AbortedAt, st.PromoteFull = false, nil, false
 		st.CurrentPodHash, st.CurrentStepHash, st.CurrentStepIndex = r.plan.Hash, r.plan.StepHash, t.Index
 		st.RestartedAt = r.s.Rollout.Spec.RestartAt.DeepCopy()
-		if t.Message != "" {
+		// Blue-green has no steps: only another template was rolled back.
+		if t.Message != "" && (r.s.Rollout.Spec.Strategy.BlueGreen == nil || r.old.CurrentPodHash != r.plan.Hash) {
 			r.edge(corev1.EventTypeNormal, v1alpha1.EventSkipSteps, t.Message)
 		}
 	case rollout.TransitionStep:
