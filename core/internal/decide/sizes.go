@@ -55,10 +55,11 @@ func (p *planner) needed(weight int32) int32 {
 func (p *planner) dynamic() bool { return p.canary.DynamicStableScale && p.routed() }
 
 // stableTarget is spec.replicas, or with dynamicStableScale the pods for the
-// traffic that stable has, or will have: everything until its name leads there.
+// traffic that stable has, or will have: everything until its name leads there,
+// and from a router that leaves.
 func (p *planner) stableTarget() int32 {
 	at := p.behind(rollout.RoleStable, p.stable)
-	if !p.dynamic() || !p.moving() || at != "" && at != p.stable {
+	if !p.dynamic() || !p.moving() || p.leaving() || at != "" && at != p.stable {
 		return p.want
 	}
 	share := p.podsFor(p.share(p.stable))

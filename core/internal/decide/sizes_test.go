@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -391,4 +392,17 @@ func TestStableHasPodsForWhatNobodyKnows(t *testing.T) {
 	assert.Equal(t, [2]int32{0, 4}, p.sizes())
 	p.s.Routers[0].Observation.Observed = nil
 	assert.Equal(t, [2]int32{4, 4}, p.sizes())
+}
+
+// A router that leaves gives everything to the stable name, also under
+// dynamicStableScale: its pods come back first, else it would wait for them, and
+// the step for it.
+func TestStablePodsComeBackForARouterThatLeaves(t *testing.T) {
+	p := canaryOf(4, count{1, 1}, count{4, 4}, routing, at(weight(75))).carry(75)
+	p.canary.DynamicStableScale = true
+	require.Equal(t, int32(1), p.stableTarget())
+	left := p.s.Routers[0]
+	left.Plugin, left.Releasing = "left", true
+	p.s.Routers = append(p.s.Routers, left)
+	assert.Equal(t, int32(4), p.stableTarget())
 }
