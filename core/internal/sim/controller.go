@@ -116,7 +116,7 @@ func (w *World) decided(s *rollout.Snapshot) rollout.Plan {
 	for _, v := range invariant.Check(s, plan) {
 		w.failf("the plan breaks %v", v)
 	}
-	w.watch.plan = plan
+	w.watch.plan, w.watch.decided = plan, w.now
 	return plan
 }
 

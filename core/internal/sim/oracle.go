@@ -14,6 +14,8 @@ import (
 // watcher is what the oracles remember between writes.
 type watcher struct {
 	plan rollout.Plan
+	// decided is when the last plan was made.
+	decided time.Time
 	// carried is when a revision last had weight on any route or in any data
 	// plane; one that has it now is in carrying, with when that began.
 	carrying map[string]time.Time
@@ -217,14 +219,14 @@ func (w *World) hashWeight(hash string) int64 {
 	return w.weightWhere(func(p Place, svc string) bool { return hash != "" && w.reaches(p, svc) == hash })
 }
 
-// trackTraffic notes when revisions stop carrying traffic. What they carried for
-// no time at all, because a strategy was changed and changed back at once, is
-// none.
+// trackTraffic notes when revisions stop carrying traffic. What they carried
+// because a strategy was changed and changed back, before any plan was made, is
+// none: no controller can tell.
 func (w *World) trackTraffic() {
 	since := w.watch.carrying
 	w.watch.carrying = map[string]time.Time{}
 	for hash, at := range since {
-		if w.now.After(at) {
+		if w.now.After(at) && !w.watch.decided.Before(at) {
 			w.watch.carried[hash] = w.now
 		}
 	}
