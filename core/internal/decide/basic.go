@@ -6,6 +6,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 
+	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
 	"github.com/sluice-rollouts/sluice/core/internal/rollout"
 )
 
@@ -168,11 +169,13 @@ func (p *planner) scaleBasic() {
 	}
 }
 
-// drainBasic scales the other revisions down.
+// drainBasic scales the other revisions down. One that stays for now serves: a
+// deadline from another strategy would count from before that.
 func (p *planner) drainBasic() {
 	for _, rs := range p.others {
 		from := rollout.SpecReplicas(rs)
-		if to := p.lowestBasic(rs); to < from && !p.writes(rs) {
+		_, delayed := rs.Annotations[v1alpha1.AnnotationScaleDownDeadline]
+		if to := min(from, p.lowestBasic(rs)); (to < from || delayed && from > 0) && !p.writes(rs) {
 			p.drainTo(rs, from, to)
 		}
 	}
@@ -195,9 +198,10 @@ func (p *planner) lowestBasic(rs *appsv1.ReplicaSet) int32 {
 			What: fmt.Sprintf("ReplicaSet %s is lowered to %d when the pods of all revisions are known", rs.Name, to)})
 		return from
 	case to == 0 && p.lastResort(rs):
-		return 1 // services() moves the name first; the others may be there already to make room
+		to = 1 // services() moves the name first; the others may be there already to make room
 	}
-	return to
+	// A router that has just left still sends to the revision its stable name selects.
+	return max(to, min(from, p.podsFor(p.share(rollout.Hash(rs)))))
 }
 
 // left reports that no router which the spec named before holds anything.

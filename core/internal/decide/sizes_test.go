@@ -406,3 +406,26 @@ func TestStablePodsComeBackForARouterThatLeaves(t *testing.T) {
 	p.s.Routers = append(p.s.Routers, left)
 	assert.Equal(t, int32(4), p.stableTarget())
 }
+
+// The stable name of a router that has just left may still select an older revision:
+// its pods go when that is known to have moved, and a deadline of another strategy is
+// none of a canary's without routing.
+func TestOlderPodsStayForARouterThatHasJustLeft(t *testing.T) {
+	p := canaryOf(2, count{6, 6}, count{1, 1}, at(weight(50))).other(count{2, 2}).carry(0)
+	p.s.Services["s"].Spec.Selector[v1alpha1.LabelPodTemplateHash] = "other"
+	p.s.Routers[0].Releasing = true
+	p.targets()
+	require.True(t, p.left())
+	assert.Equal(t, int32(2), p.lowestBasic(p.others[0]))
+	p.s.Routers = nil
+	assert.Equal(t, int32(1), p.lowestBasic(p.others[0]), "its last pod stays for the name")
+
+	p.others[0].Annotations = map[string]string{v1alpha1.AnnotationScaleDownDeadline: "2026-01-01T00:00:00Z"}
+	p.blind = true
+	p.drainBasic()
+	require.Len(t, p.plan.Ops, 1)
+	op := p.plan.Ops[0].(rollout.UpdateReplicaSet)
+	assert.Equal(t, []int32{2, 2}, []int32{op.From, op.To})
+	assert.Contains(t, op.Annotations, v1alpha1.AnnotationScaleDownDeadline)
+	assert.Nil(t, op.Annotations[v1alpha1.AnnotationScaleDownDeadline])
+}

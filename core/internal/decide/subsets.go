@@ -200,16 +200,31 @@ func (p *planner) meant(r rollout.Router, role rollout.Role, hash string, weight
 func (p *planner) turning(r rollout.Router, weight int32) int32 {
 	hash, canary := r.Subset(rollout.RoleCanary)
 	_, stable := r.Subset(rollout.RoleStable)
-	if !r.Subsets() || p.converged(r) || p.meant(r, rollout.RoleCanary, hash, weight) {
-		return weight
-	}
 	switch {
+	case p.restores(r):
+		return p.total
+	case !r.Subsets() || p.converged(r) || p.meant(r, rollout.RoleCanary, hash, weight):
+		return weight
 	case (canary == 0 || p.meant(r, rollout.RoleCanary, hash, 0)) && weight > 0:
 		return 0
 	case stable == 0 && weight < p.total && !p.aborted():
 		return p.total
 	}
 	return weight
+}
+
+// restores reports that the stable subset has to carry nothing for now, whatever
+// somebody gave it by hand, and that what the canary's names can take that back:
+// after a promotion until the other one has moved, and else until clients know
+// where it has moved.
+func (p *planner) restores(r rollout.Router) bool {
+	at, _ := r.Subset(rollout.RoleStable)
+	from, carries := r.Subset(rollout.RoleCanary)
+	if !r.Subsets() || carries == 0 || p.veto || p.blind || !p.enough(p.s.ByHash(from), p.podsFor(p.total)) {
+		return false
+	}
+	lags := at != "" && at != p.stable && from == p.stable
+	return lags || !p.aborted() && !p.converged(r) && p.meant(r, rollout.RoleStable, at, 0)
 }
 
 // edited reports that the subsets are not what status says they were asked for:

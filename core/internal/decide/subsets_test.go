@@ -157,6 +157,38 @@ func TestAnEditDoesNotOpenASubsetThatHasJustTurned(t *testing.T) {
 	}
 }
 
+// Somebody gives weight by hand to a stable subset that has to carry nothing: it has
+// just turned, or still names the revision before a promotion. What the canary's
+// names takes it back, if it has the pods; else nothing is raised.
+func TestAnEditDoesNotOpenAStableSubsetThatHasToMove(t *testing.T) {
+	split := func(r *rollout.Observation, stable, canary string, weights ...int32) {
+		r.Observed = nil
+		for _, w := range weights {
+			r.Observed = append(r.Observed, rollout.Observed{Traffic: rollout.Traffic{TotalWeight: 100, Destinations: []rollout.Destination{
+				{Role: rollout.RoleStable, Hash: stable, Weight: 100 - w}, {Role: rollout.RoleCanary, Hash: canary, Weight: w}}}})
+		}
+	}
+	for available, back := range map[int32]bool{4: true, 3: false} {
+		p := canaryOf(4, count{4, 4}, count{4, available}, routing, at(weight(50))).carry(0)
+		subsetsAt(p, "stable", "canary")
+		r := &p.s.Routers[0]
+		p.ro.Status.Canary.Routers = []v1alpha1.RouterStatus{longAgo(p, 100)}
+		split(&r.Observation, "stable", "canary", 5, 100)
+		r.Observation.Settle = 3 * time.Second
+		require.Equal(t, map[bool]int32{true: 100, false: p.due()}[back], p.turning(*r, p.due()), "it has just turned")
+		assert.Equal(t, back, p.mayRoute(*r, 100))
+
+		p = canaryOf(4, count{4, available}, count{4, 2}, routing, at(weight(0))).carry(0)
+		subsetsAt(p, "canary", "stable")
+		r = &p.s.Routers[0]
+		split(&r.Observation, "canary", "stable", 67)
+		assert.Equal(t, map[bool]int32{true: 100, false: 0}[back], p.turning(*r, 0), "it has yet to move")
+		assert.Equal(t, back, p.mayRoute(*r, p.turning(*r, 0)))
+		p.plan.Transition.Kind = rollout.TransitionStep
+		assert.False(t, p.mayRoute(*r, 100), "nothing rises in the pass that moves the position")
+	}
+}
+
 // What a changed block no longer names is given back, also by the plugin that
 // goes on; what both name is in use.
 func TestSubsetsAreInUseWhereAnotherBlockClaimsThem(t *testing.T) {

@@ -194,7 +194,7 @@ func (p *planner) mayRoute(r rollout.Router, weight int32) bool {
 	if unsure(r) {
 		lowest = 0 // it may be another block that was asked for this
 	}
-	if lowest < int64(weight) && (weight > p.due() || !p.mayRaise(weight)) {
+	if back := p.restores(r) && !p.moved(); lowest < int64(weight) && !back && (weight > p.due() || !p.mayRaise(weight)) {
 		return false // what only waits for a subset is nothing that others have to be raised to
 	}
 	return highest <= int64(weight) || p.mayReturn(r, weight)
@@ -223,6 +223,9 @@ func (p *planner) mayReturn(r rollout.Router, weight int32) bool {
 	to := p.stableRS // the pods that will get it: the name may lag behind
 	if at := p.target(r, rollout.RoleStable); at != "" {
 		to = p.s.ByHash(at)
+	}
+	if at, _ := r.Subset(rollout.RoleStable); r.Subsets() && at != "" && !p.deserted(r) && rollout.Available(p.s.ByHash(at)) < rollout.Available(to) {
+		to = p.s.ByHash(at) // clients follow a while after it is pointed elsewhere
 	}
 	have := rollout.Available(to)
 	source := p.serving(r)
