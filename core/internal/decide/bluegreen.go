@@ -18,9 +18,6 @@ import (
 // activeRS is the ReplicaSet that users of a blue-green Rollout reach; nil
 // while the active Service selects none of ours.
 func (p *planner) activeRS() *appsv1.ReplicaSet {
-	if p.bg == nil {
-		return nil
-	}
 	return p.s.ByHash(p.s.ServiceHash(p.bg.ActiveService))
 }
 

@@ -56,3 +56,43 @@ func TestAnExperimentWithAnArgumentFromNowhere(t *testing.T) {
 	_, err := p.newExperiment("x-1-0", step)
 	require.ErrorContains(t, err, "metadata.labels[")
 }
+
+// The Experiment that status names is that of the step, or of a later attempt: after
+// the steps were edited it may be one of another step.
+func TestAnExperimentOfAnotherStep(t *testing.T) {
+	p, step := experimenting()
+	p.canary.Steps = []v1alpha1.CanaryStep{{Experiment: &step}}
+	p.ro.Status.CurrentStepIndex = new(int32)
+	p.work("canary")
+	base := p.runName("0")
+	for name, found := range map[string]bool{base: true, base + "-1": true, p.runName("1"): false, "": false} {
+		p.ro.Status.Canary.CurrentExperiment = name
+		p.s.Experiments = []*v1alpha1.Experiment{{ObjectMeta: metav1.ObjectMeta{Name: name}}}
+		assert.Equal(t, found, p.experiment() != nil, name)
+	}
+}
+
+// An Experiment has weight for the templates that say one and whose Service has
+// pods. Where all of them and the canary would have more than everything, they have
+// none: the spec was edited, and the weight is the users'.
+func TestWhatAnExperimentGets(t *testing.T) {
+	p, step := experimenting()
+	p.carry(0)
+	ten := int32(10)
+	step.Templates = append(step.Templates, v1alpha1.RolloutExperimentTemplate{Name: "late", SpecRef: v1alpha1.CanarySpecRef, Weight: &ten})
+	p.canary.Steps = []v1alpha1.CanaryStep{{Experiment: &step}}
+	p.ro.Status.CurrentStepIndex = new(int32)
+	p.work("canary")
+	name := p.runName("0")
+	p.ro.Status.Canary.CurrentExperiment = name
+	p.s.Experiments = []*v1alpha1.Experiment{{ObjectMeta: metav1.ObjectMeta{Name: name}, Status: v1alpha1.ExperimentStatus{Phase: v1alpha1.AnalysisPhaseRunning,
+		TemplateStatuses: []v1alpha1.TemplateStatus{{Name: "baseline", ServiceName: "b", AvailableReplicas: 1}, {Name: "candidate", ServiceName: "d", AvailableReplicas: 1}}}}}
+	weights := func(canary int32) (out []int32) {
+		for _, d := range p.desired(p.s.Routers[0], canary).Destinations {
+			out = append(out, d.Weight)
+		}
+		return out
+	}
+	assert.Equal(t, []int32{70, 20, 10}, weights(20), "stable, canary, and the one template that has a weight and pods")
+	assert.Equal(t, []int32{5, 95}, weights(95), "there is no room for 10")
+}

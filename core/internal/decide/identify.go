@@ -125,10 +125,7 @@ func sameTemplate(stored, wanted corev1.PodTemplateSpec) bool {
 		return false
 	}
 	var have, want any
-	if !decodeJSON(stored.Spec, &have) || !decodeJSON(wanted.Spec, &want) {
-		return false
-	}
-	return covers(have, want)
+	return decodeJSON(stored.Spec, &have) && decodeJSON(wanted.Spec, &want) && covers(have, want)
 }
 
 func decodeJSON(in any, out *any) bool {

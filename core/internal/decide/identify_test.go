@@ -45,6 +45,7 @@ func TestSameTemplate(t *testing.T) {
 		"probe":           func(p *corev1.PodTemplateSpec) { p.Spec.Containers[0].LivenessProbe = nil },
 		"limits":          func(p *corev1.PodTemplateSpec) { p.Spec.Containers[0].Resources = corev1.ResourceRequirements{} },
 		"args":            func(p *corev1.PodTemplateSpec) { p.Spec.Containers[0].Args = nil },
+		"one more arg":    func(p *corev1.PodTemplateSpec) { p.Spec.Containers[0].Args = []string{"-v", "-q"} },
 		"environment":     func(p *corev1.PodTemplateSpec) { p.Spec.Containers[0].Env = nil },
 		"ports":           func(p *corev1.PodTemplateSpec) { p.Spec.Containers[0].Ports = nil },
 		"volumes":         func(p *corev1.PodTemplateSpec) { p.Spec.Volumes = nil },

@@ -93,6 +93,53 @@ func TestStatusForgetsARouterBeforeItIsGivenBack(t *testing.T) {
 	onlyOp[rollout.ReleaseTraffic](t, p)
 }
 
+// A name for both roles, or one name, is nothing to split between: while it stands,
+// nothing is moved and nothing is released.
+func TestNothingIsSplitBetweenANameAndItself(t *testing.T) {
+	for canary, unnamed := range map[string]bool{"c": false, "s": true, "": true} {
+		p := canaryOf(4, count{4, 4}, count{4, 4}, routing, at(weight(50))).carry(50)
+		p.canary.CanaryService = canary
+		left := p.s.Routers[0]
+		left.Plugin, left.Releasing = "left", true
+		p.s.Routers = append(p.s.Routers, left)
+		p.ro.Status.Canary.Weights = nil
+		p.ro.Status.Canary.Routers = []v1alpha1.RouterStatus{{Plugin: "r", Phase: v1alpha1.RouterActive}, {Plugin: "left", Phase: v1alpha1.RouterReleasing}}
+		p.routers()
+		assert.Equal(t, []bool{unnamed, unnamed, unnamed}, []bool{p.unnamed(), p.blind, p.veto}, canary)
+		p.release()
+		assert.Len(t, p.plan.Ops, map[bool]int{false: 1}[unnamed], canary)
+	}
+}
+
+// A router whose block names what has been deleted has nothing left to give back.
+func TestNothingIsLeftOfWhatHasBeenDeleted(t *testing.T) {
+	for class, released := range map[rollout.ProblemClass]bool{rollout.ProblemInvalid: true, rollout.ProblemUnavailable: false} {
+		p := canaryOf(4, count{4, 4}, count{4, 4}, routing, at(weight(50))).carry(50)
+		p.s.Routers[0].Problem = &rollout.Problem{Class: class}
+		assert.Equal(t, released, p.released(p.s.Routers[0]), class)
+	}
+}
+
+// What a router that cannot be observed was asked for and has not answered stays
+// known, routes included: a process that died after its call did not record it.
+func TestWhatWasAskedWithoutAnAnswerStaysKnown(t *testing.T) {
+	p := canaryOf(4, count{4, 4}, count{4, 4}, routing, at(weight(50))).carry(50)
+	asked := &v1alpha1.TrafficWeights{Canary: v1alpha1.WeightDestination{Weight: 20}}
+	p.plan.Routers = []v1alpha1.RouterStatus{{Plugin: "r", Phase: v1alpha1.RouterActive, Intended: asked, IntendedRoutes: []string{"a", "b"}, UnacknowledgedRoutes: []string{"a"}}}
+	p.intend(p.s.Routers[0], p.desired(p.s.Routers[0], 50))
+	entry := p.remembered(p.s.Routers[0])
+	assert.Equal(t, []v1alpha1.TrafficWeights{*asked}, entry.Unacknowledged)
+	assert.Equal(t, []string{"a", "b"}, entry.UnacknowledgedRoutes)
+	assert.Equal(t, int32(50), entry.Intended.Canary.Weight)
+
+	other := p.s.Routers[0]
+	other.Plugin = "other"
+	p.intend(other, rollout.Traffic{})
+	assert.Len(t, p.plan.Routers, 1, "nothing is noted of one that the plan does not remember")
+	assert.False(t, p.overdue(other), "nor is it late")
+	assert.False(t, p.givingBack(other))
+}
+
 // One Service for both roles cannot be given everything and nothing.
 func TestNothingIsGivenBackToOneServiceForBoth(t *testing.T) {
 	for name, asked := range map[string]int{"c": 1, "s": 0} {

@@ -123,9 +123,6 @@ func (p *planner) redress(rs *appsv1.ReplicaSet, patch rollout.TemplatePatch, dr
 	}
 	op.Template = &patch
 	if dressed {
-		if op.Annotations == nil {
-			op.Annotations = map[string]*string{}
-		}
 		op.Annotations[v1alpha1.AnnotationEphemeralMetadata] = encodeMetadata(want)
 		if op.To > 0 || op.From > 0 || rs.Status.Replicas > 0 {
 			left, _ := rollout.Undressing(rs)

@@ -13,7 +13,7 @@ import (
 // names carry the traffic.
 func (p *planner) release() {
 	for _, r := range p.s.Routers {
-		if !r.Releasing || r.Problem != nil || p.gaveBack(r) || p.remembered(r) == nil || p.unnamed() {
+		if !r.Releasing || r.Problem != nil || p.gaveBack(r) || p.remembered(r) == nil {
 			continue
 		}
 		if !p.quiet() {

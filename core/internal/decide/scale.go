@@ -66,9 +66,6 @@ func (p *planner) floor(rs *appsv1.ReplicaSet, target int32) int32 {
 	if (rs != p.stableRS || target < p.want) && !(p.quiet() && p.drained()) { // a router that is leaving may still serve it
 		return from
 	}
-	if rs == p.stableRS && target < p.want && p.leaving() {
-		return from
-	}
 	if p.dynamic() && rs == p.stableRS && target < p.want && p.behind(rollout.RoleStable, p.stable) != p.stable {
 		return from // its name has yet to move there, with all it carries
 	}

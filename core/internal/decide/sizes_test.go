@@ -354,6 +354,23 @@ func TestReturnToStableNeedsItsPods(t *testing.T) {
 	}
 }
 
+// TestReturnFromANameOfEveryPod: a canary name without a hash reaches the pods of all
+// revisions. Stable takes what returns when it has as many.
+func TestReturnFromANameOfEveryPod(t *testing.T) {
+	for stable, want := range map[int32]bool{3: false, 4: true} {
+		p := canaryOf(10, count{10, stable}, count{10, 4}, routing).carry(100)
+		p.s.Services["c"].Spec.Selector = nil
+		p.s.ReplicaSets[1].Status.AvailableReplicas = 1
+		assert.Equal(t, stable+1, p.serving(p.s.Routers[0]))
+		p.s.ReplicaSets = p.s.ReplicaSets[:1] // those of the canary are gone
+		assert.Equal(t, stable, p.serving(p.s.Routers[0]))
+		assert.True(t, p.mayReturn(p.s.Routers[0], 0), "nothing is lost")
+
+		p = canaryOf(10, count{10, stable}, count{10, 4}, routing).carry(100)
+		assert.Equal(t, want, p.mayReturn(p.s.Routers[0], 0), "%d of the canary's 4", stable)
+	}
+}
+
 // TestReplicaProgressThreshold: when a ReplicaSet has reached its size (§11.1).
 func TestReplicaProgressThreshold(t *testing.T) {
 	type threshold = v1alpha1.ReplicaProgressThreshold
@@ -428,4 +445,13 @@ func TestOlderPodsStayForARouterThatHasJustLeft(t *testing.T) {
 	assert.Equal(t, []int32{2, 2}, []int32{op.From, op.To})
 	assert.Contains(t, op.Annotations, v1alpha1.AnnotationScaleDownDeadline)
 	assert.Nil(t, op.Annotations[v1alpha1.AnnotationScaleDownDeadline])
+}
+
+// A number of pods that cannot be read, which is reported, takes none away.
+func TestNoPodIsMissingForANumberThatCannotBeRead(t *testing.T) {
+	for value, pods := range map[string]int64{"25%": 1, "many": 0} {
+		p := canaryOf(4, count{4, 4}, count{}, within("1", value))
+		assert.Equal(t, intstr.FromString(value), p.canary.MaxUnavailableOrDefault())
+		assert.Equal(t, pods, p.mayMiss(), value)
+	}
 }

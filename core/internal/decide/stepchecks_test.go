@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sluice-rollouts/sluice/core/api/v1alpha1"
@@ -75,4 +76,19 @@ func TestAStepIsAskedWhenItsObjectsChange(t *testing.T) {
 		assert.Equal(t, tc.asked, len(p.plan.Ops) == 1, name)
 		assert.Equal(t, !tc.asked, !p.plan.Wake.IsZero(), name)
 	}
+}
+
+// A new revision takes over when the steps of an aborted update were told to take
+// back what they did, each of them once.
+func TestARevisionWaitsForWhatIsTakenBack(t *testing.T) {
+	p := canaryOf(4, count{4, 4}, count{1, 1}, at(weight(10)))
+	p.ro.Status.AbortedAt = &metav1.Time{}
+	done := v1alpha1.StepPluginStatus{Index: 0, Name: "example/smoke", Operation: v1alpha1.StepPluginOperationRun, Phase: v1alpha1.StepPluginPhaseSuccessful}
+	p.ro.Status.Canary.StepPluginStatuses = []v1alpha1.StepPluginStatus{done}
+	require.True(t, p.superseded())
+	undone := done
+	undone.Operation, undone.Executions = v1alpha1.StepPluginOperationAbort, 1
+	p.ro.Status.Canary.StepPluginStatuses, p.plan = []v1alpha1.StepPluginStatus{done, undone}, &rollout.Plan{}
+	assert.False(t, p.superseded())
+	assert.Empty(t, p.plan.Ops)
 }

@@ -189,6 +189,20 @@ func TestAnEditDoesNotOpenAStableSubsetThatHasToMove(t *testing.T) {
 	}
 }
 
+// A stable subset that is pointed at the stable revision in the write that raises it
+// reaches the one before for a while: both have the pods.
+func TestAReturnNeedsThePodsWhereClientsAreAsWell(t *testing.T) {
+	for before, may := range map[int32]bool{4: true, 3: false, 0: true} {
+		p := canaryOf(4, count{4, 4}, count{4, 4}, routing, at(weight(50))).other(count{4, before}).carry(0)
+		subsetsAt(p, "other", "canary")
+		p.s.Routers[0].Observation.Observed[0].Traffic.Destinations[0].Weight, p.s.Routers[0].Observation.Observed[0].Traffic.Destinations[1].Weight = 40, 60
+		require.Equal(t, "stable", p.pointing(p.s.Routers[0], rollout.RoleStable))
+		assert.Equal(t, may, p.mayReturn(p.s.Routers[0], 0), "%d", before)
+		p.s.Routers[0].Releasing = true
+		assert.True(t, p.mayReturn(p.s.Routers[0], 0), "one that leaves reaches every pod first")
+	}
+}
+
 // What a changed block no longer names is given back, also by the plugin that
 // goes on; what both name is in use.
 func TestSubsetsAreInUseWhereAnotherBlockClaimsThem(t *testing.T) {

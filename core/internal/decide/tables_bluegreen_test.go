@@ -206,3 +206,12 @@ func TestBlueGreenSizes(t *testing.T) {
 	}
 	assert.Len(t, p.plan.Ops, 2)
 }
+
+// A blue-green revision whose ReplicaSet is being made moves nowhere yet.
+func TestARevisionWithoutAReplicaSetStaysWhereItIs(t *testing.T) {
+	p := blueGreenOf(3, count{3, 3}, count{3, 3})
+	p.newRS = nil
+	p.positionBlueGreen()
+	assert.Equal(t, rollout.TransitionNone, p.plan.Transition.Kind)
+	assert.Empty(t, p.plan.Holds)
+}

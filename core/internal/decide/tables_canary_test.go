@@ -52,6 +52,9 @@ func TestGoal(t *testing.T) {
 		assert.Equal(t, want, p.goal(), "step %d", index)
 	}
 	assert.Equal(t, int32(100), canaryOf(10, count{10, 10}, count{}, routing).goal(), "no steps")
+	for mistyped, want := range map[int32]int32{250: 100, -5: 0} {
+		assert.Equal(t, want, canaryOf(10, count{10, 10}, count{}, routing, at(weight(mistyped))).goal(), "%d is reported, and no count of pods follows from it", mistyped)
+	}
 	assert.Equal(t, int32(100), canaryOf(10, count{10, 10}, count{}, routing, steps, fully).goal(), "promoted in full")
 	assert.Equal(t, int32(0), canaryOf(10, count{10, 10}, count{4, 4}, routing, steps, aborting).carry(40).due(), "aborted")
 }
