@@ -223,8 +223,12 @@ func (p *planner) restores(r rollout.Router) bool {
 	if !r.Subsets() || carries == 0 || p.veto || p.blind || !p.enough(p.s.ByHash(from), p.podsFor(p.total)) {
 		return false
 	}
-	lags := at != "" && at != p.stable && from == p.stable
-	return lags || !p.aborted() && !p.converged(r) && p.meant(r, rollout.RoleStable, at, 0)
+	if at != "" && at != p.stable && from == p.stable {
+		return true
+	}
+	had := p.ro.Status.Canary.Weights // what is only meant may have been for another position
+	return !p.aborted() && !p.converged(r) && p.meant(r, rollout.RoleStable, at, 0) &&
+		had != nil && had.Canary.Weight == p.total && had.Canary.PodTemplateHash == from
 }
 
 // edited reports that the subsets are not what status says they were asked for:

@@ -175,6 +175,8 @@ func TestAnEditDoesNotOpenAStableSubsetThatHasToMove(t *testing.T) {
 		p.ro.Status.Canary.Routers = []v1alpha1.RouterStatus{longAgo(p, 100)}
 		split(&r.Observation, "stable", "canary", 5, 100)
 		r.Observation.Settle = 3 * time.Second
+		assert.Equal(t, p.due(), p.turning(*r, p.due()), "nothing says that the canary ever had all of it")
+		p.ro.Status.Canary.Weights = &v1alpha1.TrafficWeights{Canary: v1alpha1.WeightDestination{Weight: 100, PodTemplateHash: "canary"}}
 		require.Equal(t, map[bool]int32{true: 100, false: p.due()}[back], p.turning(*r, p.due()), "it has just turned")
 		assert.Equal(t, back, p.mayRoute(*r, 100))
 

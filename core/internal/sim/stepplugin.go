@@ -87,8 +87,8 @@ func (w *World) begun(c rollout.StepCall) time.Time {
 }
 
 func (p *StepPlugin) answer(now, began time.Time, c rollout.StepCall) rollout.StepAnswer {
-	if op := p.operations[c.OperationID]; op != nil && c.Verb != rollout.StepRun {
-		op.told = op.told || !p.Disabled
+	if op := p.operations[c.OperationID]; op != nil {
+		op.told = op.told || !p.Disabled && c.Verb != rollout.StepRun
 		op.lost = op.lost || p.Disabled // whoever switches it off looks after what it does
 	}
 	if p.Disabled {

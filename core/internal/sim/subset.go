@@ -160,8 +160,12 @@ func (w *World) judgeServedSubset(route, name string, before, after Place) {
 		return
 	}
 	at := slices.IndexFunc(w.served[route], func(p Place) bool { return p.Name == after.Name })
-	if at >= 0 && w.served[route][at].Subsets[name] != after.Subsets[name] {
-		w.broken("S3", "%s gets weight %d while the data plane still sends it to %s", name, weightIn(after, name), w.served[route][at].Subsets[name])
+	if at < 0 {
+		return
+	}
+	// What the data plane sends there already, an edit in between has not taken away.
+	if served := w.served[route][at]; served.Subsets[name] != after.Subsets[name] && weightIn(served, name) < weightIn(after, name) {
+		w.broken("S3", "%s gets weight %d while the data plane still sends it to %s", name, weightIn(after, name), served.Subsets[name])
 	}
 }
 
